@@ -1,0 +1,1 @@
+"""One verified copy of every Hugging Face model for a whole team."""
