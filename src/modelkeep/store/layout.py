@@ -1,0 +1,64 @@
+"""Where everything in a store lies: the on-disk format, version 1, as paths.
+
+`docs/format.md` is the normative text. Nothing here touches the disk.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from modelkeep.store.digest import GIT_SHA1, SHA256, Digest
+
+FORMAT = 1
+
+
+class StoreLayout:
+    """Paths of a store below its root directory."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.header = root / "STORE.json"
+        self.blobs = root / "blobs"
+        self.metas = root / "meta"
+        self.uses = root / "used"
+        self.roots = root / "roots"
+        self.leases = root / "leases"
+        self.condemned_marks = root / "condemned"
+        self.trash = root / "trash"
+        self.tmp = root / "tmp"
+        self.partials = self.tmp / "fetch"
+        self.locks = root / "locks"
+        self.ballast = root / "ballast"
+
+    def directories(self) -> list[Path]:
+        """Return every directory a new store has, parents first."""
+        shards = [f"{number:02x}" for number in range(256)]
+        sharded = [self.blobs / SHA256, self.blobs / GIT_SHA1, self.metas, self.uses]
+        plain = [
+            self.blobs,
+            *sharded,
+            self.roots,
+            self.leases,
+            self.condemned_marks,
+            self.trash,
+            self.tmp,
+            self.partials,
+            self.locks,
+        ]
+        return plain + [directory / shard for directory in sharded for shard in shards]
+
+    def blob(self, digest: Digest) -> Path:
+        """Return where the content itself lies."""
+        return self.blobs / digest.algorithm / digest.hex[:2] / digest.hex
+
+    def meta(self, digest: Digest) -> Path:
+        """Return the side file that tells where the content came from."""
+        return self.metas / digest.hex[:2] / f"{digest.file_name}.json"
+
+    def used(self, digest: Digest) -> Path:
+        """Return the empty file whose mtime is the last use."""
+        return self.uses / digest.hex[:2] / digest.file_name
+
+    def condemned(self, digest: Digest) -> Path:
+        """Return the mark a collector sets before it takes the content away."""
+        return self.condemned_marks / digest.file_name
