@@ -1,4 +1,4 @@
-"""What a file system can do, and how bytes and names get onto it durably.
+"""What a file system can do, and how to use it so that a crash or a second writer does no harm.
 
-The only package that looks at `errno`.
+The only package that looks at `errno`. It knows nothing of blobs or of Hugging Face.
 """

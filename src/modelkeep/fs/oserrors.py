@@ -1,0 +1,139 @@
+"""What an `OSError` means: a capability that is missing, a file that is gone, or a real failure."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from modelkeep.errors import AccessError, ModelkeepError, NoSpaceError, ReadOnlyError
+
+_CAPABILITY = frozenset(
+    {
+        errno.EXDEV,
+        errno.ENOTSUP,
+        errno.EOPNOTSUPP,
+        errno.ENOTTY,
+        errno.ENOSYS,
+        errno.EINVAL,
+        errno.EPERM,
+    }
+)
+# True of one file (its owner, its flags), not of the file system it lies on.
+_PER_FILE = frozenset({errno.EPERM, errno.EINVAL})
+# Answers of copy_file_range and sendfile that mean "not between these two files".
+_NO_SHORTCUT = _CAPABILITY | {errno.EBADF, errno.ENOTSOCK, errno.ETXTBSY}
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+_HINTS = {
+    errno.EMFILE: "raise the limit of open files: ulimit -n 65536",
+    errno.EIO: "look at the kernel log: a disk, or the server behind this mount, is failing",
+    errno.ESTALE: "the server replaced the file; try again, or mount the share anew",
+    errno.EBUSY: "something still uses it; try again when that has ended",
+}
+
+
+def is_capability(error: OSError) -> bool:
+    """Tell whether this says "not possible here" rather than "it failed"."""
+    return error.errno in _CAPABILITY
+
+
+def is_lasting(error: OSError) -> bool:
+    """Tell whether a missing capability is one of the file system, true of every file on it."""
+    return error.errno in _CAPABILITY - _PER_FILE
+
+
+def is_gone(error: OSError) -> bool:
+    """Tell whether the file is not there any more; NFS says so with ESTALE too."""
+    return error.errno in (errno.ENOENT, errno.ESTALE)
+
+
+def is_full(error: OSError) -> bool:
+    """Tell whether the file system or a quota is full."""
+    return error.errno in _FULL
+
+
+def is_refused(error: OSError) -> bool:
+    """Tell whether this caller may not write here: permissions, or a read-only mount."""
+    return error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def is_link_limit(error: OSError) -> bool:
+    """Tell whether the inode has as many names as the file system allows."""
+    return error.errno == errno.EMLINK
+
+
+def is_no_shortcut(error: OSError) -> bool:
+    """Tell whether the kernel declines to copy between these files by itself."""
+    return error.errno in _NO_SHORTCUT
+
+
+def name(error: OSError) -> str:
+    """Return the symbolic name, such as `EXDEV`."""
+    return errno.errorcode.get(error.errno or 0, f"errno {error.errno}")
+
+
+def translate(error: OSError, path: Path | None = None, *, doing: str) -> ModelkeepError:
+    """Return the error of modelkeep's tree that says what failed.
+
+    `doing` completes "no space left on device while …": a gerund such as `publishing a blob`.
+    Without `path` the one in the error is used.
+    """
+    where = path if path is not None else error.filename
+    what = f"{_lowered(error)} while {doing}"
+    if where is not None:
+        what += f": `{os.fsdecode(where)}`"
+    kind: type[ModelkeepError] = ModelkeepError
+    hint = _HINTS.get(error.errno or 0)
+    if error.errno in _FULL:
+        kind = NoSpaceError
+        hint = (
+            "the quota is used up: remove something, or ask for more"
+            if error.errno == errno.EDQUOT
+            else "make room: `modelkeep gc` removes what nothing refers to"
+        )
+    elif error.errno == errno.EROFS:
+        kind = ReadOnlyError
+        hint = "this file system is mounted read-only"
+    elif error.errno in (errno.EACCES, errno.EPERM):
+        kind = AccessError
+        hint = _who(where)
+    return kind(what, hint=hint, path=where, errno=error.errno)
+
+
+@contextmanager
+def explained(doing: str, path: Path | None = None) -> Iterator[None]:
+    """Turn any `OSError` of a file system call in the block into one of modelkeep's errors.
+
+    `FileNotFoundError` passes through untouched: to most callers a file that is gone is a miss.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise translate(error, path, doing=doing) from error
+
+
+def _lowered(error: OSError) -> str:
+    text = error.strerror or str(error) or type(error).__name__
+    return text[:1].lower() + text[1:]
+
+
+def _who(where: str | bytes | Path | None) -> str | None:
+    """Name the owner and mode of what refused the caller, or of its nearest visible parent."""
+    if where is None:
+        return None
+    path = Path(os.fsdecode(where)).absolute()
+    for candidate in (path, *path.parents):
+        try:
+            status = candidate.lstat()
+        except OSError:
+            continue
+        return (
+            f"`{candidate}` belongs to uid {status.st_uid}, gid {status.st_gid}, "
+            f"mode {status.st_mode & 0o7777:04o}; you are uid {os.geteuid()}"
+        )
+    return None
