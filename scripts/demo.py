@@ -106,6 +106,9 @@ def run_demo(arguments: list[str], environment: dict[str, str] | None = None) ->
 
 def main() -> int:
     """Chooses the Hub, runs the demo and returns its exit code."""
+    # Until the demo runs, ending us must still end the server: as an exception, not at once.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _frame: sys.exit(128 + number))
     if hub_answers(constants.ENDPOINT):
         return run_demo(sys.argv[1:])
     print("the Hub cannot be reached: the stand-in Hub serves MiniLM on loopback", file=sys.stderr)

@@ -48,7 +48,7 @@ def run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess
 
 
 def tracked_texts() -> dict[str, str]:
-    listed = run("git", "ls-files", "-z")
+    listed = run("git", "-c", "safe.directory=*", "ls-files", "-z")
     assert listed.returncode == 0, listed.stderr
     texts = {}
     for name in filter(None, listed.stdout.split("\0")):
@@ -186,6 +186,6 @@ def test_the_built_package_is_whole(tmp_path: Path) -> None:
         names = archive.namelist()
     assert "modelkeep/py.typed" in names
     assert any(name.endswith("/licenses/LICENSE") for name in names)
-    listed = run("git", "ls-files", "src/modelkeep").stdout.splitlines()
+    listed = run("git", "-c", "safe.directory=*", "ls-files", "src/modelkeep").stdout.splitlines()
     assert {line.removeprefix("src/") for line in listed} <= set(names)
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"modelkeep"}
