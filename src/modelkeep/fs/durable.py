@@ -61,15 +61,13 @@ def write_bytes(path: Path, data: bytes, *, mode: int = 0o644, scratch: Path | N
 
 
 def append_line(path: Path, line: str, *, mode: int = 0o644) -> None:
-    """Add one line to a file of lines, durably.
+    """Add a line, or several joined by newlines, to a file of lines, durably.
 
-    A missing file is created, with exactly `mode`. The line is one write in append mode, so that
+    A missing file is created, with exactly `mode`. All is one write in append mode, so that
     appenders on one machine never interleave. When an earlier append was cut off (a full disk, a
     crash), this one starts on a line of its own: readers skip malformed and empty lines. A write
     cut short is an error and leaves such a line.
     """
-    if "\n" in line:
-        raise ValueError("a line cannot contain a newline")
     with explained("appending", path):
         fd, created = _open_for_append(path, mode)
         try:
@@ -115,10 +113,7 @@ def publish(temporary: Path, final: Path) -> bool:
     with explained("publishing", final):
         _sync_path(temporary)
         reach("publish:sealed")
-        if os.path.lexists(final):
-            temporary.unlink()
-            return False
-        new = name_once(temporary, final)
+        new = not os.path.lexists(final) and name_once(temporary, final)
         reach("publish:linked")
         # The final name first: a disk that kept only the removal would have lost the file.
         _sync_directory(final.parent)

@@ -63,6 +63,11 @@ def is_dead(owner: ProcessId) -> bool:
     return bool(now.start and owner.start and now.start != owner.start)
 
 
+def mount_namespace() -> str:
+    """Return what tells this process's view of mounts from others on the host; empty if unknown."""
+    return _link("self/ns/mnt")
+
+
 @dataclass(frozen=True, slots=True)
 class _Stat:
     start: str

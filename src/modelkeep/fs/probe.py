@@ -18,7 +18,7 @@ from modelkeep.fs.oserrors import explained
 
 _CONTENT = bytes(range(256)) * 256
 _LONGEST_TICK = 0.05  # seconds; kernels step their file clock every 1 to 10 ms
-_ODD_TIME = 1_999_999_999
+_ODD_TIME = 1_700_000_001_999_999_999
 _STORED_STEPS = (1, 100, 1_000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_000)
 
 
