@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 import tomllib
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -174,18 +173,3 @@ def test_a_module_on_the_start_up_path_imports_nothing_slow(module: str) -> None
     assert shown.returncode == 0, shown.stderr
     loaded = set(shown.stdout.split())
     assert loaded & {"huggingface_hub", "rich", "urllib3", "asyncio", "torch"} == set()
-
-
-@pytest.mark.real
-def test_the_built_package_is_whole(tmp_path: Path) -> None:
-    built = run("scripts/uv", "build", "--wheel", "--out-dir", tmp_path, ".")
-    assert built.returncode == 0, built.stderr
-    (wheel,) = tmp_path.glob("*.whl")
-    assert __version__ in wheel.name
-    with zipfile.ZipFile(wheel) as archive:
-        names = archive.namelist()
-    assert "modelkeep/py.typed" in names
-    assert any(name.endswith("/licenses/LICENSE") for name in names)
-    listed = run("git", "-c", "safe.directory=*", "ls-files", "src/modelkeep").stdout.splitlines()
-    assert {line.removeprefix("src/") for line in listed} <= set(names)
-    assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"modelkeep"}
