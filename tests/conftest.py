@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.hub import Hub
-from tests.models import tiny_bert
+from tests.hub import Hub, Repository
+from tests.models import TINY, tiny_bert
 
 _FOREIGN = ("HF_", "HUGGINGFACE_", "HUGGING_FACE_", "MODELKEEP_", "TRANSFORMERS_", "XDG_")
 _OURS = ("MODELKEEP_TEST_",)
@@ -46,6 +46,14 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     with Hub() as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
         yield hub
+
+
+@pytest.fixture
+def tiny_repo(hub: Hub) -> Repository:
+    """The model `org/tiny`: a config, 300 kB of weights in LFS, a file two directories down."""
+    repo = hub.repo("org/tiny")
+    repo.commit(TINY)
+    return repo
 
 
 @pytest.fixture

@@ -12,6 +12,14 @@ def random_bytes(size: int, seed: int = 0) -> bytes:
     return random.Random(seed).randbytes(size)
 
 
+TINY: dict[str, bytes] = {
+    "config.json": b'{"model_type": "bert"}',
+    "model.safetensors": random_bytes(300_000),
+    "onnx/deep/a.txt": b"a",
+}
+"""A repository of three files, one of them in LFS."""
+
+
 def random_file(path: Path, size: int, seed: int = 0) -> Path:
     """A file of such bytes of any size, written in blocks."""
     block = 16 << 20

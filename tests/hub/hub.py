@@ -28,14 +28,14 @@ class Hub:
     `with` or `start()` until `close()`. All attributes may be changed while it serves.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self._lock = threading.Lock()
         self._log: list[Request] = []
         self._faults = FaultPlan()
         self._access = Access()
         self._xet = Xet()
         self._xet_folder: tempfile.TemporaryDirectory[str] | None = None
-        self._origin = Origin("hub", self._answer)
+        self._origin = Origin("hub", self._answer, port)
         self._cdn = Origin("cdn", self._answer)
         self._links = SignedLinks(self._cdn.url)
         self._router = Router(self._access, self._links, self._xet)

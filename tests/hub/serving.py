@@ -30,7 +30,7 @@ class Origin:
     connections are refused and the port stays reserved.
     """
 
-    def __init__(self, name: str, answer: Answer) -> None:
+    def __init__(self, name: str, answer: Answer, port: int = 0) -> None:
         self.name = name
         self.rate: float | None = None
         self._answer = answer
@@ -39,7 +39,8 @@ class Origin:
         self._numbers = itertools.count(1)
         self._stopped = threading.Event()
         # Holds the port: connections go only to sockets that listen.
-        self._reservation = _bound(0)
+        self._reservation = _bound(port, shared=False)
+        self._reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         self.port: int = self._reservation.getsockname()[1]
         self._listener: socket.socket | None = None
         self._acceptor: threading.Thread | None = None
@@ -268,11 +269,16 @@ def _head(response: Response) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 
-def _bound(port: int) -> socket.socket:
+def _bound(port: int, *, shared: bool = True) -> socket.socket:
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    bound.bind(("127.0.0.1", port))
+    if shared:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        bound.bind(("127.0.0.1", port))
+    except OSError:
+        bound.close()
+        raise
     return bound
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -25,14 +26,16 @@ class Xet:
         self.answers_tokens = True
         """False is what many mirrors do: hashes are announced, the token route is 404."""
         self.store: Path | None = None
+        self._lock = threading.Lock()
         self._hashes: dict[Blob, str] = {}
 
     def hash_of(self, file: File) -> str | None:
         if not self.enabled or not file.lfs:
             return None
-        if file.blob not in self._hashes:
-            self._hashes[file.blob] = self._upload(file.blob)
-        return self._hashes[file.blob]
+        with self._lock:
+            if file.blob not in self._hashes:
+                self._hashes[file.blob] = self._upload(file.blob)
+            return self._hashes[file.blob]
 
     def announce(
         self, request: Request, repo: Repository, revision: str, path: str, response: Response
@@ -66,11 +69,12 @@ class Xet:
     def _upload(self, blob: Blob) -> str:
         # Untyped, and not installed beside every client.
         hf_xet: Any = importlib.import_module("hf_xet")
-        assert self.store is not None, "the hub needs a folder for chunks: Hub(xet_store=…)"
+        assert self.store is not None
         self.store.mkdir(parents=True, exist_ok=True)
-        rest = (f"local://{self.store}", None, None, None, "model")
-        if isinstance(blob.source, bytes):
-            uploaded = hf_xet.upload_bytes([blob.source], *rest)
-        else:
-            uploaded = hf_xet.upload_files([str(blob.source)], *rest)
-        return str(uploaded[0].hash)
+        address = f"local://{self.store}"
+        with hf_xet.XetSession().new_upload_commit(endpoint=address) as commit:
+            if isinstance(blob.source, bytes):
+                upload = commit.start_upload_bytes(blob.source, sha256=blob.sha256, name="blob")
+            else:
+                upload = commit.start_upload_file(str(blob.source), sha256=blob.sha256)
+        return str(upload.result().xet_info.hash)
