@@ -41,7 +41,7 @@ def hub_answers(endpoint: str) -> bool:
 def stand_in_hub() -> Iterator[str]:
     """The endpoint of a stand-in Hub that lives as long as the context."""
     server = subprocess.Popen(
-        [sys.executable, "-m", "tests.serve", "--port", "0", "--print-endpoint"],
+        [sys.executable, "-m", "tests.serve", "--minilm", "--port", "0", "--print-endpoint"],
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
