@@ -1,1 +1,102 @@
-"""One verified copy of every Hugging Face model for a whole team."""
+"""One verified copy of every Hugging Face model for a whole team.
+
+    import modelkeep
+
+    keep = modelkeep.open()
+    pulled = keep.pull("org/name")
+    print(pulled.snapshot)
+
+Importing this loads next to nothing; what a name needs is loaded when the name is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from modelkeep._version import __version__
+
+if TYPE_CHECKING:
+    import os
+
+    from modelkeep.errors import (
+        AccessError,
+        BusyError,
+        CorruptError,
+        FindingError,
+        GatedError,
+        InvalidRepoError,
+        ModelkeepError,
+        NoSpaceError,
+        NotFoundError,
+        ReadOnlyError,
+        SettingsError,
+        UnknownFormatError,
+        UpstreamError,
+        UsageError,
+    )
+    from modelkeep.hub.link import Linked
+    from modelkeep.hub.listing import Listing
+    from modelkeep.hub.progress import Progress
+    from modelkeep.hub.pull import Pulled
+    from modelkeep.hub.remove import Removal, RemovalPlan
+    from modelkeep.hub.where import Where
+    from modelkeep.keep import Keep
+    from modelkeep.store.verify import VerifyReport
+
+_HOMES = {
+    "Keep": "modelkeep.keep",
+    "Linked": "modelkeep.hub.link",
+    "Listing": "modelkeep.hub.listing",
+    "Progress": "modelkeep.hub.progress",
+    "Pulled": "modelkeep.hub.pull",
+    "Removal": "modelkeep.hub.remove",
+    "RemovalPlan": "modelkeep.hub.remove",
+    "VerifyReport": "modelkeep.store.verify",
+    "Where": "modelkeep.hub.where",
+}
+
+__all__ = [
+    "AccessError",
+    "BusyError",
+    "CorruptError",
+    "FindingError",
+    "GatedError",
+    "InvalidRepoError",
+    "Keep",
+    "Linked",
+    "Listing",
+    "ModelkeepError",
+    "NoSpaceError",
+    "NotFoundError",
+    "Progress",
+    "Pulled",
+    "ReadOnlyError",
+    "Removal",
+    "RemovalPlan",
+    "SettingsError",
+    "UnknownFormatError",
+    "UpstreamError",
+    "UsageError",
+    "VerifyReport",
+    "Where",
+    "__version__",
+    "open",
+]
+
+
+def open(directory: str | os.PathLike[str] | None = None) -> Keep:  # noqa: A001 - reads as modelkeep.open()
+    """Open a keep: the given directory, else MODELKEEP_HOME, else the default; made if missing."""
+    from modelkeep.keep import Keep
+
+    return Keep.open_or_create(directory)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES.get(name, "modelkeep.errors")), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,180 @@
+"""Makes a local model folder a repo of the keep, named and addressed as if it came from the Hub.
+
+Files are split as the Hub splits them, into LFS content named by sha256 and git files named by
+git's blob id, and the commit id follows from the content: the same folder gets the same commit
+everywhere. Nothing in the folder is changed or shared with it, because people go on writing there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import time
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from modelkeep.errors import BusyError, NotFoundError, UsageError
+from modelkeep.fs.durable import remove, unique_name
+from modelkeep.fs.links import Linker, LinkMode
+from modelkeep.fs.oserrors import explained
+from modelkeep.fs.space import require_free
+from modelkeep.fs.syncpoint import reach
+from modelkeep.hub.cache import HubCache
+from modelkeep.hub.materialise import OWN_HUB_RUNGS, Materialiser, Placement
+from modelkeep.hub.progress import Progress
+from modelkeep.hub.pull import Pulled
+from modelkeep.hub.repo import Repo
+from modelkeep.hub.tree import TreeFile
+from modelkeep.store.digest import GIT_SHA1, SHA256, Digest, hash_bytes, hash_file
+from modelkeep.store.meta import Source
+from modelkeep.store.store import Store
+
+# What a new repo on the Hub keeps in LFS by name; everything from 10 MiB on goes there by size.
+_LFS_SUFFIXES = frozenset(
+    ".7z .arrow .avro .bin .bz2 .ckpt .ftz .gguf .gz .h5 .joblib .lz4 .mlmodel .model .msgpack .npy"
+    " .npz .onnx .ot .parquet .pb .pickle .pkl .pt .pth .rar .safetensors .tar .tflite .tgz .wasm"
+    " .xz .zip .zst".split()
+)
+_LFS_PATTERNS = ("saved_model/*", "*tfevents*")
+_LFS_SIZE = 10 * 1024 * 1024
+
+# What lies in working folders and is no part of a model.
+_SKIPPED_FOLDERS = frozenset({".git", ".cache", "__pycache__", ".ipynb_checkpoints"})
+_MODEL_SIGNS = ("config.json", "model_index.json", "modules.json", "adapter_config.json")
+_WEIGHT_SUFFIXES = (".safetensors", ".bin", ".gguf", ".pt", ".pth", ".onnx", ".h5", ".msgpack")
+
+
+def add(
+    store: Store,
+    hub: HubCache,
+    folder: Path,
+    repo: Repo,
+    revision: str,
+    progress: Progress,
+    *,
+    any_folder: bool = False,
+) -> Pulled:
+    """Copy a folder's files into the store and let them appear as `repo` at `revision`.
+
+    Reflinks where the file system can, so that large weights cost no space twice. The files are
+    hashed as they are stored, not as they were found. UsageError unless the folder looks like a
+    model, or `any_folder`. Interrupted, it leaves nothing visible; the same command starts anew.
+    """
+    started = time.monotonic()
+    sources = dict(_files(folder))
+    if not any_folder and not _looks_like_a_model(sources):
+        raise UsageError(
+            f"`{folder}` does not look like a model: no {_MODEL_SIGNS[0]} and no weights",
+            hint="name the folder save_pretrained wrote; --type dataset for a data set",
+            path=folder,
+        )
+    sizes = {path: source.stat().st_size for path, source in sources.items()}
+    require_free(store.layout.tmp, sum(sizes.values()), doing=f"adding `{folder}`")
+    progress.started(len(sizes), sum(sizes.values()))
+    copier = Linker((LinkMode.REFLINK, LinkMode.COPY))
+    stored: dict[Digest, int] = {}
+    parts: list[Path] = []
+    tree = []
+    try:
+        for path, source in sources.items():
+            part = store.layout.tmp / unique_name("add-")
+            parts.append(part)
+            with explained("copying", source):
+                copier.place(source, part)
+            tree.append(_describe(path, part, progress))
+            progress.file_done(path)
+        reach("add:hashed")
+        commit = commit_of(tree)
+        for file, part in zip(tree, parts, strict=True):
+            origin = Source(str(repo), commit, file.path, None)
+            if store.has(file.digest):
+                store.describe(file.digest, origin)
+            elif store.publish(part, file.digest, source=origin, verified=True):
+                stored[file.digest] = file.size
+            reach("add:published")
+    finally:
+        for part in parts:
+            remove(part)
+    placement = Placement()
+    materialiser = Materialiser(store, hub, store.roots.own_hub(), OWN_HUB_RUNGS)
+    if materialiser.place_blobs(repo, tree, placement):
+        raise BusyError(
+            f"`{repo}` is being removed from the keep while it is added", hint="run add again"
+        )
+    snapshot = materialiser.finish(repo, commit, tree, tree=tree, refs=(revision,))
+    total = sum({file.digest: file.size for file in tree}.values())
+    return Pulled(
+        repo=repo.id,
+        type=repo.type.value,
+        commit=commit,
+        snapshot=snapshot,
+        files=len(tree),
+        bytes_total=sum(file.size for file in tree),
+        bytes_fetched=0,
+        bytes_stored=sum(stored.values()),
+        bytes_linked=total - sum(stored.values()),
+        modes={mode.value: count for mode, count in sorted(placement.modes.items())},
+        seconds=time.monotonic() - started,
+    )
+
+
+def commit_of(files: list[TreeFile]) -> str:
+    """Return the commit id of added files: 40 hex digits that follow from paths and contents."""
+    lines = sorted(f"{file.path}\0{file.digest}\0{file.size}\n" for file in files)
+    text = "modelkeep add 1\n" + "".join(lines)
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def _files(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Yield the regular files below a folder by their path in the repo, links followed to files."""
+    if not folder.is_dir():
+        raise NotFoundError(
+            f"`{folder}` is not a folder", hint="name the folder that save_pretrained wrote"
+        )
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    with explained("reading the folder", folder):
+        for base, folders, names in os.walk(folder, onerror=refuse):
+            folders[:] = sorted(name for name in folders if name not in _SKIPPED_FOLDERS)
+            for name in sorted(names):
+                path = Path(base, name)
+                try:
+                    regular = stat.S_ISREG(path.stat().st_mode)
+                except FileNotFoundError as error:
+                    raise NotFoundError(
+                        f"`{path}` is a link to nothing", hint="remove or mend it", path=path
+                    ) from error
+                if regular:
+                    yield path.relative_to(folder).as_posix(), path.resolve()
+
+
+def _looks_like_a_model(sources: dict[str, Path]) -> bool:
+    return any(
+        path in _MODEL_SIGNS or path.lower().endswith(_WEIGHT_SUFFIXES) for path in sources
+    )
+
+
+def _describe(path: str, part: Path, progress: Progress) -> TreeFile:
+    """Hash a copied file under the name the Hub would give it."""
+    size = part.stat().st_size
+    if _is_lfs(path, size):
+        digest, _ = hash_file(part, SHA256, progress=progress.advanced)
+        pointer = (
+            "version https://git-lfs.github.com/spec/v1\n"
+            f"oid sha256:{digest.hex}\nsize {size}\n"
+        )
+        return TreeFile(path, size, digest, hash_bytes(pointer.encode(), GIT_SHA1).hex)
+    digest, _ = hash_file(part, GIT_SHA1, progress=progress.advanced)
+    return TreeFile(path, size, digest, digest.hex)
+
+
+def _is_lfs(path: str, size: int) -> bool:
+    return (
+        size >= _LFS_SIZE
+        or Path(path).suffix in _LFS_SUFFIXES
+        or any(fnmatchcase(path, pattern) for pattern in _LFS_PATTERNS)
+    )

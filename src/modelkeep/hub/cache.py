@@ -1,0 +1,204 @@
+"""The stock Hub cache on disk, as huggingface_hub 0.36 to 2.4 read it.
+
+`models--org--name/{blobs,snapshots/<commit>,refs,trees}`: a snapshot's files are relative symlinks
+to blobs, a ref is a file holding the 40 digits of a commit and nothing else (offline clients take a
+newline for a part of it), `trees/<commit>.json` lists what a commit should hold.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from modelkeep.fs import durable
+from modelkeep.fs.oserrors import explained
+from modelkeep.fs.syncpoint import reach
+from modelkeep.hub import tree
+from modelkeep.hub.repo import Repo, is_commit
+from modelkeep.hub.tree import TreeFile
+from modelkeep.store.digest import Digest
+
+# The tag that tells backup programs to leave a cache out (bford.info/cachedir).
+_CACHE_TAG = b"Signature: 8a477f597d28d172789f06886806bc55\n"
+_STAGING = ".snapshot-"
+_LEFTOVERS = (_STAGING, ".modelkeep-")
+_LEFTOVER_LIFETIME_S = 86_400
+
+
+class HubCache:
+    """One stock cache directory, ours or another. Safe beside stock clients working in it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def create(self) -> None:
+        """Make the directory and its backup tag where they are missing."""
+        durable.make_dirs(self.directory)
+        tag = self.directory / "CACHEDIR.TAG"
+        if not tag.exists():
+            durable.write_bytes(tag, _CACHE_TAG)
+
+    def folder(self, repo: Repo) -> Path:
+        """Return the folder of a repo."""
+        return self.directory / repo.folder
+
+    def blob_name(self, repo: Repo, digest: Digest) -> str:
+        """Return a blob's path inside the cache directory."""
+        return f"{repo.folder}/blobs/{digest.etag}"
+
+    def snapshot(self, repo: Repo, commit: str) -> Path:
+        """Return the folder in which a commit's files stand under their own names."""
+        return self.folder(repo) / "snapshots" / commit
+
+    def repos(self) -> Iterator[Repo]:
+        """Yield the repos that have a folder here, by folder name."""
+        try:
+            names = sorted(os.listdir(self.directory))
+        except FileNotFoundError:
+            return
+        for name in names:
+            repo = Repo.from_folder(name)
+            if repo is not None:
+                yield repo
+
+    def refs(self, repo: Repo) -> dict[str, str]:
+        """Return the repo's branches and tags and the commit each stands for."""
+        refs = self.folder(repo) / "refs"
+        found = {}
+        for base, _, names in os.walk(refs):
+            for name in names:
+                path = Path(base, name)
+                try:
+                    commit = path.read_text(encoding="ascii", errors="replace").strip()
+                except OSError:
+                    continue
+                if is_commit(commit):
+                    found[path.relative_to(refs).as_posix()] = commit
+        return dict(sorted(found.items()))
+
+    def commits(self, repo: Repo) -> list[str]:
+        """Return the commits that have a snapshot, complete or not."""
+        try:
+            names = os.listdir(self.folder(repo) / "snapshots")
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return sorted(name for name in names if is_commit(name))
+
+    def resolve(self, repo: Repo, revision: str) -> str | None:
+        """Return the commit a revision stands for here; None where the cache does not know it."""
+        if is_commit(revision):
+            return revision if self.snapshot(repo, revision).is_dir() else None
+        return self.refs(repo).get(revision)
+
+    def tree(self, repo: Repo, commit: str) -> tuple[TreeFile, ...] | None:
+        """Return what a commit should hold; None where that was not noted or cannot be read."""
+        try:
+            return tree.load(self._tree_path(repo, commit).read_bytes())
+        except OSError:
+            return None
+
+    def snapshot_files(self, repo: Repo, commit: str) -> dict[str, Path]:
+        """Return the files of a snapshot by their path in the repo, dangling links left out."""
+        top = self.snapshot(repo, commit)
+        found = {}
+        for base, _, names in os.walk(top):
+            for name in names:
+                path = Path(base, name)
+                if path.exists():
+                    found[path.relative_to(top).as_posix()] = path
+        return dict(sorted(found.items()))
+
+    def missing(self, repo: Repo, commit: str) -> list[TreeFile] | None:
+        """Return the files a snapshot lacks; None where nobody noted what it should hold."""
+        files = self.tree(repo, commit)
+        if files is None:
+            return None
+        top = self.snapshot(repo, commit)
+        return [file for file in files if not (top / file.path).exists()]
+
+    def write_snapshot(self, repo: Repo, commit: str, files: Iterable[TreeFile]) -> None:
+        """Make the files of a commit stand in their snapshot, as links to blobs that are there.
+
+        A snapshot that is not there yet appears whole, by one rename. Into one that is, each file
+        appears by itself, atomically.
+        """
+        files = list(files)
+        target = self.snapshot(repo, commit)
+        durable.make_dirs(target.parent)
+        if not target.exists():
+            self._sweep_leftovers(repo)
+            staging = self.folder(repo) / f"{_STAGING}{durable.unique_name()}"
+            with explained("writing the snapshot", target):
+                try:
+                    for file in files:
+                        _point(staging / file.path, file)
+                    for base, _, _ in os.walk(staging):
+                        durable.sync_dir(Path(base))
+                    reach("snapshot:staged")
+                    if self._move(staging, target):
+                        return
+                finally:
+                    shutil.rmtree(staging, ignore_errors=True)
+        with explained("writing the snapshot", target):
+            for file in files:
+                _point(target / file.path, file)
+                reach("snapshot:pointed")
+
+    def write_tree(self, repo: Repo, commit: str, files: Iterable[TreeFile]) -> None:
+        """Note what a commit should hold, readable by everybody who can read the cache."""
+        path = self._tree_path(repo, commit)
+        durable.make_dirs(path.parent)
+        durable.write_bytes(path, tree.dump(files), scratch=self.folder(repo))
+
+    def write_ref(self, repo: Repo, name: str, commit: str) -> None:
+        """Let a branch or tag stand for a commit."""
+        path = self.folder(repo) / "refs" / name
+        durable.make_dirs(path.parent)
+        durable.write_bytes(path, commit.encode(), scratch=self.folder(repo))
+
+    def _tree_path(self, repo: Repo, commit: str) -> Path:
+        return self.folder(repo) / "trees" / f"{commit}.json"
+
+    def _move(self, staging: Path, target: Path) -> bool:
+        try:
+            os.rename(staging, target)
+        except OSError:
+            if target.is_dir():
+                return False  # another process was quicker; add what it may lack
+            raise
+        durable.sync_dir(target.parent)
+        reach("snapshot:published")
+        return True
+
+    def _sweep_leftovers(self, repo: Repo) -> None:
+        """Remove what writers that crashed more than a day ago left in this repo's folder."""
+        for folder in (self.folder(repo), self.folder(repo) / "blobs"):
+            if not folder.is_dir():
+                continue
+            with os.scandir(folder) as entries:
+                found = [(entry, entry.stat(follow_symlinks=False).st_mtime) for entry in entries]
+            now = max((mtime for _, mtime in found), default=0.0)
+            for entry, mtime in found:
+                if not entry.name.startswith(_LEFTOVERS) or now - mtime < _LEFTOVER_LIFETIME_S:
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path, ignore_errors=True)
+                else:
+                    durable.remove(Path(entry.path))
+
+
+def _point(pointer: Path, file: TreeFile) -> None:
+    """Make `pointer` a relative link to the file's blob; leave one that already is."""
+    depth = file.path.count("/") + 2
+    target = "../" * depth + f"blobs/{file.digest.etag}"
+    pointer.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        pointer.symlink_to(target)
+    except FileExistsError:
+        if pointer.is_symlink() and os.readlink(pointer) == target:
+            return
+        temporary = pointer.with_name(durable.unique_name(".pointer-"))
+        temporary.symlink_to(target)
+        os.replace(temporary, pointer)

@@ -1,0 +1,151 @@
+"""Puts a revision that the store holds into a stock cache: blobs, snapshot, tree, refs.
+
+The order is the safety: a reader that sees a ref sees a snapshot, one that sees a snapshot sees
+every blob in it, and a collector sees the reference before the blob is used.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from modelkeep.fs import durable
+from modelkeep.fs.links import Linker, LinkMode
+from modelkeep.fs.syncpoint import reach
+from modelkeep.hub.cache import HubCache
+from modelkeep.hub.repo import Repo
+from modelkeep.hub.tree import TreeFile
+from modelkeep.store.condemned import wait_out
+from modelkeep.store.digest import Digest, hash_file
+from modelkeep.store.roots import Root
+from modelkeep.store.store import Store
+
+# Below this many bytes files are copied: configurations and tokenizers, which people edit.
+COPY_BELOW = 1 << 20
+
+# In the keep's own hub nothing large is ever copied: where neither hard link nor reflink works, a
+# relative link into the store beside it does.
+OWN_HUB_RUNGS = (LinkMode.HARDLINK, LinkMode.REFLINK, LinkMode.SYMLINK)
+FOREIGN_RUNGS = (LinkMode.HARDLINK, LinkMode.REFLINK, LinkMode.COPY)
+
+
+@dataclass(slots=True)
+class Placement:
+    """What placing blobs did: how many by which link mode, bytes copied, bytes of all files.
+
+    `reasons` tells why a better mode was not used.
+    """
+
+    files: int = 0
+    bytes_total: int = 0
+    bytes_copied: int = 0
+    modes: Counter[LinkMode] = field(default_factory=Counter)
+    reasons: set[str] = field(default_factory=set)
+
+
+class Materialiser:
+    """Places revisions of one store into one registered cache. Safe from any number at once."""
+
+    def __init__(
+        self, store: Store, cache: HubCache, root: Root, rungs: Sequence[LinkMode]
+    ) -> None:
+        self._store = store
+        self._cache = cache
+        self._root = root
+        self._linker = Linker(rungs, copy_below=COPY_BELOW)
+
+    def place_blobs(
+        self, repo: Repo, files: Iterable[TreeFile], placement: Placement
+    ) -> list[TreeFile]:
+        """Put the blobs of files into the cache; return the files whose blobs the store lacks.
+
+        A file counts as lacking also when a collector took its blob away just now: fetch it again.
+        Raises CorruptError where a blob has changed since it was hashed.
+        """
+        wanted = {file.digest: file for file in files}
+        pending = {
+            digest: file
+            for digest, file in wanted.items()
+            if not self._already(repo, digest, placement, file)
+        }
+        if not pending:
+            return []
+        durable.make_dirs(self._cache.folder(repo) / "blobs")
+        self._root.refer((digest, self._cache.blob_name(repo, digest)) for digest in pending)
+        reach("materialise:referred")
+        lacking = []
+        for digest, file in pending.items():
+            wait_out(self._store, digest)
+            if not self._place(repo, digest, file, placement):
+                lacking.append(file)
+        return lacking
+
+    def finish(
+        self,
+        repo: Repo,
+        commit: str,
+        files: Sequence[TreeFile],
+        *,
+        tree: Sequence[TreeFile],
+        refs: Iterable[str],
+    ) -> Path:
+        """Let the placed files appear: their snapshot, then the tree, then the refs."""
+        self._cache.write_snapshot(repo, commit, files)
+        reach("materialise:snapshot")
+        self._cache.write_tree(repo, commit, tree)
+        reach("materialise:tree")
+        for name in refs:
+            self._cache.write_ref(repo, name, commit)
+            reach("materialise:ref")
+        for digest in {file.digest for file in files}:
+            self._store.mark_used(digest)
+        return self._cache.snapshot(repo, commit)
+
+    def _target(self, repo: Repo, digest: Digest) -> Path:
+        return self._cache.directory / self._cache.blob_name(repo, digest)
+
+    def _already(self, repo: Repo, digest: Digest, placement: Placement, file: TreeFile) -> bool:
+        """Tell whether the content stands here already, checked, so that nothing is to do.
+
+        Large files must be the store's very inode. Small ones are copies that people edit, so they
+        are hashed: an edited one is replaced.
+        """
+        target = self._target(repo, digest)
+        try:
+            if os.path.samefile(target, self._store.path(digest)):
+                info = self._store.info(digest)
+                if info is None or info.intact is not True:
+                    self._store.describe(digest, None)  # raises where the bytes are bad
+                mode = LinkMode.SYMLINK if target.is_symlink() else LinkMode.HARDLINK
+            elif file.size < COPY_BELOW and hash_file(target, digest.algorithm)[0] == digest:
+                mode = LinkMode.COPY
+            else:
+                return False
+        except OSError:
+            return False
+        _count(placement, file, mode)
+        return True
+
+    def _place(self, repo: Repo, digest: Digest, file: TreeFile, placement: Placement) -> bool:
+        try:
+            self._store.describe(digest, None)
+            placed = self._linker.place(
+                self._store.path(digest), self._target(repo, digest), replace=True
+            )
+        except FileNotFoundError:
+            return False
+        reach("materialise:placed")
+        _count(placement, file, placed.mode)
+        placement.bytes_copied += placed.bytes_copied
+        if placed.reason:
+            placement.reasons.add(placed.reason)
+        return True
+
+
+def _count(placement: Placement, file: TreeFile, mode: LinkMode) -> None:
+    placement.files += 1
+    placement.bytes_total += file.size
+    placement.modes[mode] += 1

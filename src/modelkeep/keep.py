@@ -1,0 +1,381 @@
+"""The keep: one directory, one object, every verb. What the command line calls, programs can too.
+
+    keep = modelkeep.open()
+    keep.pull("org/name")
+
+Nothing here prints; what happened is returned, what went wrong is raised as a `ModelkeepError`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelkeep import settings as settings_module
+from modelkeep.errors import NotFoundError, ReadOnlyError, SettingsError, UsageError
+from modelkeep.fs import durable
+from modelkeep.fs.oserrors import explained
+from modelkeep.fs.probe import is_read_only
+from modelkeep.hub import add as adding
+from modelkeep.hub import link as linking
+from modelkeep.hub import listing as listings
+from modelkeep.hub import pull as pulling
+from modelkeep.hub import remove as removing
+from modelkeep.hub import where as locating
+from modelkeep.hub.cache import HubCache
+from modelkeep.hub.listing import Listing
+from modelkeep.hub.progress import Progress
+from modelkeep.hub.repo import DEFAULT_REVISION, Repo, RepoType, check_revision, parse
+from modelkeep.hub.tree import TreeFile
+from modelkeep.hub.upstream import Upstream
+from modelkeep.settings import Decided, KeepSettings
+from modelkeep.store.digest import Digest
+from modelkeep.store.store import Mode, Store
+from modelkeep.store.verify import VerifyReport, verify
+
+_STORE = "store"
+_HUB = "hub"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A repo of the keep, the revision asked for, and what is there for it."""
+
+    repo: Repo
+    commit: str
+    refs: tuple[str, ...]
+    tree: tuple[TreeFile, ...]
+    files: tuple[TreeFile, ...]
+
+
+class Keep:
+    """A keep that exists. Use `open` or `Keep.create`, not the constructor.
+
+    Methods may be called from several threads, processes and nodes at once.
+    """
+
+    def __init__(self, directory: Path, store: Store, settings: KeepSettings) -> None:
+        self.directory = directory
+        self.store = store
+        self.settings = settings
+        self.hub = HubCache(directory / _HUB)
+
+    @classmethod
+    def open(cls, directory: str | os.PathLike[str] | None = None) -> Keep:
+        """Open a keep: the given one, else MODELKEEP_HOME, else the default place.
+
+        Raises NotFoundError where there is none, UnknownFormatError for a keep of another format.
+        """
+        path = Path(settings_module.keep_directory(directory).value)
+        try:
+            store = Store.open(path / _STORE)
+        except FileNotFoundError as error:
+            raise NotFoundError(
+                f"there is no keep at `{path}`",
+                hint=f"start one: modelkeep init {path}, or pull something",
+                path=path,
+            ) from error
+        return cls(path, store, settings_module.read_keep_settings(path))
+
+    @classmethod
+    def create(
+        cls,
+        directory: str | os.PathLike[str] | None = None,
+        *,
+        mode: Mode = "private",
+        group: str | None = None,
+    ) -> Keep:
+        """Make a keep, or open the one that is there.
+
+        A directory that holds something else is refused. `group` names the group of a group keep;
+        the caller's own where it is left out. A crash leaves something the same call completes.
+        """
+        path = Path(settings_module.keep_directory(directory).value)
+        if (path / _STORE / "STORE.json").exists():
+            keep = cls.open(path)
+            if keep.store.mode != mode:
+                raise SettingsError(
+                    f"`{path}` is a {keep.store.mode} keep already",
+                    hint="choose another directory, or leave out --mode",
+                    path=path,
+                )
+            return keep
+        _refuse_strangers(path)
+        durable.make_dirs(path)
+        if mode == "group":
+            _share(path, group)
+        hub = HubCache(path / _HUB)
+        hub.create()
+        if mode == "group":
+            with explained("sharing the hub", hub.directory):
+                hub.directory.chmod(0o2775)
+        settings_file = path / settings_module.KEEP_FILE
+        if not settings_file.exists():
+            text = settings_module.write_keep_settings(KeepSettings(mode=mode, group=group))
+            durable.write_bytes(settings_file, text.encode())
+        store = Store.create(path / _STORE, mode)
+        store.roots.register_own_hub(f"../{_HUB}")
+        return cls(path, store, settings_module.read_keep_settings(path))
+
+    @classmethod
+    def open_or_create(cls, directory: str | os.PathLike[str] | None = None) -> Keep:
+        """Open the keep, making a private one where there is none."""
+        try:
+            return cls.open(directory)
+        except NotFoundError:
+            return cls.create(directory)
+
+    @property
+    def read_only(self) -> bool:
+        """True where this caller cannot write into the keep."""
+        return is_read_only(self.store.layout.tmp)
+
+    @property
+    def endpoint(self) -> Decided | None:
+        """The endpoint to fetch from and what decided it; None for the client's default."""
+        return settings_module.endpoint(self.settings)
+
+    def pull(
+        self,
+        repo: str | Repo,
+        revision: str | None = None,
+        *,
+        type: str | None = None,  # noqa: A002 - the Hub's word
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        force: bool = False,
+        limit_rate: int | None = None,
+        token: str | None = None,
+        progress: Progress | None = None,
+    ) -> pulling.Pulled:
+        """Make a revision of a repo complete in the keep: `org/name[@revision]`.
+
+        `include` and `exclude` are file patterns as of `hf download`; `limit_rate` is bytes a
+        second; `force` lets a branch made by `add` follow upstream. Resumes what was interrupted.
+        """
+        name, wanted = _parse(repo, revision, type)
+        self._require_writable()
+        progress = progress or Progress()
+        upstream = self.upstream(token=token, progress=progress)
+        request = pulling.Request(
+            name,
+            wanted or DEFAULT_REVISION,
+            include=tuple(include),
+            exclude=tuple(exclude),
+            force=force,
+            limit_rate=limit_rate,
+        )
+        return pulling.pull(self.store, self.hub, upstream, request, progress)
+
+    def upstream(self, *, token: str | None = None, progress: Progress | None = None) -> Upstream:
+        """Return the endpoint this keep fetches from."""
+        decided = self.endpoint
+        return Upstream(
+            decided.value if decided else None,
+            token=token,
+            on_wait=progress.waiting if progress else None,
+        )
+
+    def add(
+        self,
+        folder: str | os.PathLike[str],
+        repo: str | Repo,
+        revision: str = DEFAULT_REVISION,
+        *,
+        type: str | None = None,  # noqa: A002 - the Hub's word
+        progress: Progress | None = None,
+    ) -> pulling.Pulled:
+        """Make a local model folder a repo of the keep, loadable by its name."""
+        name, wanted = _parse(repo, None, type)
+        self._require_writable()
+        return adding.add(
+            self.store,
+            self.hub,
+            Path(folder),
+            name,
+            check_revision(wanted or revision),
+            progress or Progress(),
+            any_folder=name.type is not RepoType.MODEL,
+        )
+
+    def link(
+        self,
+        repo: str | Repo,
+        revision: str | None = None,
+        *,
+        into: str | os.PathLike[str] | None = None,
+        to: str | os.PathLike[str] | None = None,
+        type: str | None = None,  # noqa: A002 - the Hub's word
+        hardlink: bool = False,
+        symlink: bool = False,
+    ) -> linking.Linked:
+        """Give a revision to another HF cache (`into`) or to a plain folder (`to`).
+
+        `hardlink` lets a plain folder share the store's inodes; `symlink` lets a cache hold links
+        into the keep where nothing better works.
+        """
+        if (into is None) == (to is None):
+            raise UsageError("say where to: either --into CACHE or --to DIR")
+        target = self.target(repo, revision, type=type)
+        if into is not None:
+            if hardlink:
+                raise UsageError("--hardlink goes with --to; a cache is linked that way anyhow")
+            return linking.into_cache(
+                self.store,
+                target.repo,
+                target.commit,
+                target.tree,
+                target.files,
+                Path(into),
+                target.refs,
+                symlink=symlink,
+            )
+        if symlink:
+            raise UsageError("--symlink goes with --into", hint="leave it out for a plain folder")
+        assert to is not None
+        return linking.to_folder(
+            self.store, target.repo, target.commit, target.files, Path(to), hardlink=hardlink
+        )
+
+    def target(
+        self,
+        repo: str | Repo,
+        revision: str | None = None,
+        *,
+        type: str | None = None,  # noqa: A002 - the Hub's word
+    ) -> Target:
+        """Return what the keep has of a revision; NotFoundError where that is nothing."""
+        name, wanted = _parse(repo, revision, type)
+        commit = self.hub.resolve(name, wanted or DEFAULT_REVISION)
+        if commit is None:
+            missing = f"`{name}`" if wanted is None else f"`{name}@{wanted}`"
+            raise NotFoundError(
+                f"{missing} is not in the keep",
+                hint=f"get it: modelkeep pull {name}" + (f"@{wanted}" if wanted else ""),
+            )
+        tree = self.hub.tree(name, commit) or ()
+        lacking = {file.path for file in self.hub.missing(name, commit) or ()}
+        refs = tuple(ref for ref, held in self.hub.refs(name).items() if held == commit)
+        files = tuple(file for file in tree if file.path not in lacking)
+        return Target(name, commit, refs, tree, files)
+
+    def is_complete(self, repo: str | Repo, revision: str | None = None) -> bool:
+        """Tell whether every file of a revision is here, so that it loads without a network."""
+        name, wanted = _parse(repo, revision, None)
+        commit = self.hub.resolve(name, wanted or DEFAULT_REVISION)
+        return commit is not None and self.hub.missing(name, commit) == []
+
+    def list(self, patterns: Iterable[str] = ()) -> Listing:
+        """List the keep, or the repos that match any of the shell patterns."""
+        patterns = tuple(patterns)
+        if not patterns:
+            return listings.listing(self.store, self.hub)
+        repos = [
+            repo
+            for repo in self.hub.repos()
+            if any(repo.matches(pattern) for pattern in patterns)
+        ]
+        return listings.listing(self.store, self.hub, repos)
+
+    def show(self, repo: str | Repo) -> Listing:
+        """List one repo; NotFoundError where the keep does not have it."""
+        name, _ = _parse(repo, None, None)
+        found = listings.listing(self.store, self.hub, [name])
+        if not found.repos:
+            raise NotFoundError(
+                f"`{name}` is not in the keep", hint=f"get it: modelkeep pull {name}"
+            )
+        return found
+
+    def where(self, repo: str | Repo, file: str | None = None) -> locating.Where:
+        """Tell which files a stock loader with this environment opens, and what decided it."""
+        name, wanted = _parse(repo, None, None)
+        decided = settings_module.loader_cache()
+        return locating.locate(self.store, self.hub, name, wanted, file, decided)
+
+    def plan_removal(self, repo: str | Repo, revision: str | None = None) -> removing.RemovalPlan:
+        """Decide what removing a repo, or one revision, takes away. Changes nothing."""
+        name, wanted = _parse(repo, revision, None)
+        return removing.plan(self.store, self.hub, name, wanted)
+
+    def remove(self, plan: removing.RemovalPlan) -> removing.Removal:
+        """Carry out what `plan_removal` decided."""
+        self._require_writable()
+        return removing.execute(self.store, self.hub, plan)
+
+    def verify(
+        self,
+        repo: str | Repo | None = None,
+        *,
+        jobs: int | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> VerifyReport:
+        """Hash every blob of a repo, or of the whole store, and compare with its name. Offline."""
+        digests: set[Digest]
+        if repo is None:
+            digests = {digest for digest, _ in self.store.blobs()}
+        else:
+            name, wanted = _parse(repo, None, None)
+            commits = [self.target(name, wanted).commit] if wanted else self.hub.commits(name)
+            if not commits:
+                raise NotFoundError(f"`{name}` is not in the keep", hint="modelkeep ls")
+            digests = {
+                file.digest for commit in commits for file in self.target(name, commit).files
+            }
+        return verify(self.store, sorted(digests), jobs=jobs, progress=progress)
+
+    def _require_writable(self) -> None:
+        if self.read_only:
+            raise ReadOnlyError(
+                f"`{self.directory}` cannot be written by you",
+                hint="use a keep of your own: --keep DIR or MODELKEEP_HOME",
+                path=self.directory,
+            )
+
+
+def _parse(
+    repo: str | Repo,
+    revision: str | None,
+    type: str | None,  # noqa: A002 - the Hub's word
+) -> tuple[Repo, str | None]:
+    if isinstance(repo, Repo):
+        name, named = repo, None
+    else:
+        name, named = parse(repo, type=RepoType(type) if type else None)
+    if revision is not None:
+        check_revision(revision)
+        if named not in (None, revision):
+            raise UsageError(f"`{repo}` names a revision, and `{revision}` is another")
+    return name, revision or named
+
+
+def _refuse_strangers(path: Path) -> None:
+    """Refuse a place that holds something else, unless it is a keep that was being made."""
+    try:
+        with explained("looking at", path):
+            strangers = set(os.listdir(path)) - {_STORE, _HUB, settings_module.KEEP_FILE}
+    except FileNotFoundError:
+        return
+    if strangers:
+        raise UsageError(
+            f"`{path}` is not empty and not a keep: it holds `{min(strangers)}`",
+            hint="choose a new directory",
+            path=path,
+        )
+
+
+def _share(path: Path, group: str | None) -> None:
+    """Let a group work in a directory and what is made inside it."""
+    import grp
+
+    with explained("sharing the keep", path):
+        if group is not None:
+            try:
+                os.chown(path, -1, grp.getgrnam(group).gr_gid)
+            except KeyError as error:
+                raise UsageError(
+                    f"there is no group `{group}`", hint=f"make it: groupadd {group}"
+                ) from error
+        path.chmod(0o2770)

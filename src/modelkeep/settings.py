@@ -1,0 +1,124 @@
+"""What decides: `keep.toml`, environment variables, defaults, and in which order.
+
+Every answer says what decided it, since a loader that looks in the wrong place is the most common
+trouble of all. Nothing is imported here that a quick command would wait for.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelkeep.errors import SettingsError
+
+KEEP_FILE = "keep.toml"
+MODES = ("private", "group")
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A value and what decided it: a variable, an option or a setting by `name`, from `source`."""
+
+    name: str
+    value: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeepSettings:
+    """The contents of `keep.toml`.
+
+    `mode` is who writes: one user (`private`) or a group. `group` names the group of a group keep.
+    `upstream` is the endpoint to fetch from; only a person sets it.
+    """
+
+    mode: str = "private"
+    group: str | None = None
+    upstream: str | None = None
+
+
+def read_keep_settings(keep: Path) -> KeepSettings:
+    """Read `keep.toml`; defaults where there is none. SettingsError says which line is wrong."""
+    path = keep / KEEP_FILE
+    try:
+        fields = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return KeepSettings()
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"`{path}` is not valid TOML: {error}", hint="mend that line", path=path
+        ) from error
+    known = KeepSettings.__slots__
+    for name, value in fields.items():
+        if name not in known:
+            raise SettingsError(
+                f"`{path}` has an unknown setting `{name}`",
+                hint=f"known settings: {', '.join(known)}",
+                path=path,
+            )
+        if not isinstance(value, str):
+            raise SettingsError(f"`{name}` in `{path}` is not a string", path=path)
+    settings = KeepSettings(**fields)
+    if settings.mode not in MODES:
+        raise SettingsError(
+            f"`mode` in `{path}` is `{settings.mode}`", hint="private or group", path=path
+        )
+    return settings
+
+
+def write_keep_settings(settings: KeepSettings) -> str:
+    """Return the text of a new `keep.toml`."""
+    lines = [
+        "# Settings of this keep: https://toml.io. modelkeep reads them at every start.",
+        f'mode = "{settings.mode}"  # private: one user writes; group: all members of the group do',
+        f'group = "{settings.group}"' if settings.group else '# group = "models"',
+        '# upstream = "https://hub.example"  # fetch from here instead of HF_ENDPOINT or the Hub',
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def keep_directory(
+    explicit: str | os.PathLike[str] | None = None, environ: Mapping[str, str] = os.environ
+) -> Decided:
+    """Return which keep is meant: the option, MODELKEEP_HOME, or the default place."""
+    if explicit is not None:
+        return Decided("--keep", os.path.abspath(os.path.expanduser(explicit)), "option")
+    if home := environ.get("MODELKEEP_HOME"):
+        return Decided("MODELKEEP_HOME", os.path.abspath(os.path.expanduser(home)), "environment")
+    return Decided("XDG_CACHE_HOME", os.path.join(_cache_home(environ), "modelkeep"), "default")
+
+
+def endpoint(
+    settings: KeepSettings, environ: Mapping[str, str] = os.environ
+) -> Decided | None:
+    """Return the endpoint to fetch from; None means the client's own default, the Hub."""
+    if settings.upstream:
+        return Decided("upstream", settings.upstream, KEEP_FILE)
+    if value := environ.get("HF_ENDPOINT"):
+        return Decided("HF_ENDPOINT", value, "environment")
+    return None
+
+
+def loader_cache(environ: Mapping[str, str] = os.environ) -> Decided:
+    """Return where a stock loader started with this environment looks for models.
+
+    As huggingface_hub decides it, to the letter: a variable that is set but empty counts.
+    """
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        if name in environ:
+            return Decided(name, _expand(environ[name]), "environment")
+    if "HF_HOME" in environ:
+        return Decided("HF_HOME", os.path.join(_expand(environ["HF_HOME"]), "hub"), "environment")
+    default = os.path.join(_cache_home(environ), "huggingface", "hub")
+    return Decided("XDG_CACHE_HOME", default, "default")
+
+
+def _cache_home(environ: Mapping[str, str]) -> str:
+    return environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+
+
+def _expand(text: str) -> str:
+    return os.path.expandvars(os.path.expanduser(text))

@@ -1,0 +1,189 @@
+"""Roots: the caches that use blobs of this store, and which blob each uses where.
+
+Every cache registers once and then appends one line for each blob it is about to use, before it
+uses it. Lines are never rewritten by users, so writers need no lock. A reference is alive while
+its path still leads to a file; what cannot be looked at counts as alive.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelkeep.fs import durable
+from modelkeep.fs.identity import mount_namespace
+from modelkeep.store.digest import Digest
+from modelkeep.times import utc_now
+
+OWN_HUB = "hub"
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """One use of a blob: the root that uses it and the path inside that root."""
+
+    digest: Digest
+    root: Root
+    path: str
+
+    def is_alive(self) -> bool:
+        """Tell whether the path still leads to a file, or might."""
+        try:
+            (self.root.directory / self.path).stat()
+        except FileNotFoundError:
+            return not self.root.is_reachable()
+        except OSError:
+            return True  # unknown means alive
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """A registered cache. `directory` is absolute.
+
+    `home` is the machine and mount namespace in which that path means this cache; None for the
+    keep's own hub, which lies beside its store wherever the keep is mounted.
+    """
+
+    id: str
+    directory: Path
+    home: tuple[str, str] | None
+    _refs: Path
+
+    def refer(self, uses: Iterable[tuple[Digest, str]]) -> None:
+        """Record durably, in one write, that paths inside the root are about to use blobs.
+
+        Any number of processes may do so at once. Call this before looking whether a blob is
+        there: a collector looks at references after it has hidden the blob.
+        """
+        lines = [f"{digest} {path}" for digest, path in uses]
+        if any("\n" in line for line in lines):
+            raise ValueError("a path in a root cannot hold a newline")
+        durable.append_line(self._refs, "\n".join(lines))
+
+    def references(self, offset: int = 0) -> tuple[list[Reference], int]:
+        """Return the references written since byte `offset`, and where the next call goes on.
+
+        Torn or foreign lines are passed over.
+        """
+        try:
+            with self._refs.open("rb") as file:
+                file.seek(offset)
+                data = file.read()
+        except FileNotFoundError:
+            return [], offset
+        complete = data.rfind(b"\n") + 1
+        found = []
+        for line in data[:complete].decode(errors="replace").splitlines():
+            digest, _, path = line.partition(" ")
+            try:
+                found.append(Reference(Digest.parse(digest), self, path))
+            except ValueError:
+                continue  # torn by a crash or a full disk; its writer did not go on to use it
+        return found, offset + complete
+
+    def paths(self) -> frozenset[str]:
+        """Return every path in the root that was ever to use a blob."""
+        try:
+            text = self._refs.read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return frozenset()
+        return frozenset(line.partition(" ")[2] for line in text.splitlines())
+
+    def is_reachable(self) -> bool:
+        """Tell whether a missing path proves anything: the same path elsewhere is another cache."""
+        return self.home is None or self.home == _here()
+
+
+def _here() -> tuple[str, str]:
+    return socket.gethostname(), mount_namespace()
+
+
+class Roots:
+    """All roots of one store."""
+
+    def __init__(self, directory: Path, store_root: Path) -> None:
+        self._directory = directory
+        self._store_root = store_root
+
+    def register_own_hub(self, relative: str) -> Root:
+        """Register the keep's own hub, by a path relative to the store so that a keep may move."""
+        return self._write(OWN_HUB, {"path": relative})
+
+    def register(self, cache: Path) -> Root:
+        """Register a cache of this machine; the same cache always gets the same root."""
+        directory = cache.resolve()
+        for root in self:
+            if root.id == OWN_HUB and root.directory == directory:
+                return root
+        host, namespace = _here()
+        name = hashlib.sha256(f"{host}\0{namespace}\0{directory}".encode()).hexdigest()[:32]
+        home = {"host": host, "mount_namespace": namespace, "uid": os.getuid()}
+        return self._write(name, {"path": str(directory), **home})
+
+    def own_hub(self) -> Root:
+        """Return the root of the keep's own hub."""
+        root = self._read(OWN_HUB)
+        return root if root else self.register_own_hub("../hub")
+
+    def __iter__(self) -> Iterator[Root]:
+        try:
+            names = sorted(os.listdir(self._directory))
+        except FileNotFoundError:
+            return
+        for name in names:
+            if root := self._read(name):
+                yield root
+
+    def _read(self, name: str) -> Root | None:
+        folder = self._directory / name
+        try:
+            fields = json.loads((folder / "root.json").read_bytes())
+            directory = Path(os.path.normpath(self._store_root / str(fields["path"])))
+            home = (str(fields["host"]), str(fields["mount_namespace"])) if "host" in fields else None
+            return Root(name, directory, home, folder / "refs")
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError):
+            # The root's place is unknown, so nothing it refers to can be proved dead.
+            return Root(name, folder / "unreadable", ("unknown", "unknown"), folder / "refs")
+
+    def _write(self, name: str, fields: dict[str, object]) -> Root:
+        folder = self._directory / name
+        if not (folder / "root.json").exists():
+            durable.make_dirs(folder)
+            text = json.dumps({**fields, "registered_at": utc_now()}, indent=1) + "\n"
+            durable.write_bytes(folder / "root.json", text.encode())
+        root = self._read(name)
+        assert root is not None
+        return root
+
+
+class ReferenceIndex:
+    """The references of all roots, by digest; `refresh` reads only what was appended since."""
+
+    def __init__(self, roots: Roots) -> None:
+        self._roots = roots
+        self._offsets: dict[str, int] = {}
+        self._by_digest: dict[Digest, list[Reference]] = {}
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take in what was appended since the last look."""
+        for root in self._roots:
+            found, self._offsets[root.id] = root.references(self._offsets.get(root.id, 0))
+            for reference in found:
+                self._by_digest.setdefault(reference.digest, []).append(reference)
+
+    def alive(self, digest: Digest) -> Reference | None:
+        """Return one living reference to a blob, None where there is none."""
+        return next((ref for ref in self._by_digest.get(digest, ()) if ref.is_alive()), None)
+
+    def digests(self) -> frozenset[Digest]:
+        """Return every digest ever referred to."""
+        return frozenset(self._by_digest)

@@ -1,0 +1,261 @@
+"""The store: what one keep holds, and the one way content gets its name."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from modelkeep.errors import CorruptError, SettingsError, UnknownFormatError
+from modelkeep.fs import durable, probe
+from modelkeep.fs.oserrors import explained
+from modelkeep.fs.probe import Capabilities
+from modelkeep.fs.syncpoint import reach
+from modelkeep.store import meta as metas
+from modelkeep.store.digest import GIT_SHA1, SHA256, Digest, hash_file
+from modelkeep.store.layout import FORMAT, StoreLayout
+from modelkeep.store.meta import Meta, Source
+from modelkeep.store.roots import Roots
+from modelkeep.times import utc_now
+
+Mode = Literal["private", "group"]
+
+# Users of a group keep must be able to stamp what others own.
+_SHARED_FILE = 0o666
+_GROUP_DIRECTORY = 0o2775
+
+
+@dataclass(frozen=True, slots=True)
+class BlobInfo:
+    """A blob as it lies there: size in bytes, its links, and whether it is as it was last hashed.
+
+    `intact` is False when the blob was found bad or has changed since, None when its side file is
+    missing, so that only hashing could tell.
+    """
+
+    digest: Digest
+    path: Path
+    size: int
+    links: int
+    intact: bool | None
+    checked_at: str | None
+    sources: tuple[Source, ...]
+
+
+class Store:
+    """A content-addressed store in one directory.
+
+    Any number of processes, users and nodes may use it at once. No lock is needed for safety:
+    content gets its name by a link that never overwrites, after it was hashed, sealed and synced.
+    """
+
+    def __init__(self, layout: StoreLayout, header: dict[str, object]) -> None:
+        self.layout = layout
+        self.id = str(header["id"])
+        self.mode: Mode = "group" if header.get("mode") == "group" else "private"
+        self.capabilities = Capabilities.from_dict(header.get("capabilities"))
+        self.roots = Roots(layout.roots, layout.root)
+
+    @classmethod
+    def create(cls, directory: Path, mode: Mode = "private") -> Store:
+        """Make a store in a new or empty directory; an existing store is opened as it is.
+
+        The header is written last, so a directory with a header has everything a store has.
+        """
+        layout = StoreLayout(directory)
+        if layout.header.exists():
+            return cls.open(directory)
+        with explained("creating the store", directory):
+            for folder in layout.directories():
+                folder.mkdir(parents=True, exist_ok=True)
+                if mode == "group":
+                    folder.chmod(_GROUP_DIRECTORY)
+        header = {
+            "format": FORMAT,
+            "id": str(uuid.uuid4()),
+            "mode": mode,
+            "created_at": utc_now(),
+            "capabilities": probe.probe(layout.tmp).to_dict(),
+        }
+        durable.write_bytes(layout.header, json.dumps(header, indent=1).encode() + b"\n")
+        return cls.open(directory)
+
+    @classmethod
+    def open(cls, directory: Path) -> Store:
+        """Open a store. FileNotFoundError where there is none."""
+        layout = StoreLayout(directory)
+        with explained("opening the store", layout.header):
+            text = layout.header.read_bytes()
+        try:
+            header = json.loads(text)
+            known = header["format"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise SettingsError(
+                f"`{layout.header}` is damaged: {error}",
+                hint="restore the file from a backup; the models beside it are untouched",
+                path=layout.header,
+            ) from error
+        if known != FORMAT:
+            raise UnknownFormatError(
+                f"`{directory}` has store format {known}; this modelkeep knows format {FORMAT}",
+                hint="use the modelkeep version that made it; nothing was changed",
+                path=layout.header,
+            )
+        return cls(layout, header)
+
+    def has(self, digest: Digest) -> bool:
+        """Tell whether the content is here, by its name alone."""
+        return self.layout.blob(digest).exists()
+
+    def path(self, digest: Digest) -> Path:
+        """Return where the content lies, whether or not it is there."""
+        return self.layout.blob(digest)
+
+    def blobs(self) -> Iterator[tuple[Digest, os.stat_result]]:
+        """Yield the name and status of every blob, in no particular order; foreign names skipped."""
+        for algorithm in (SHA256, GIT_SHA1):
+            for shard in os.scandir(self.layout.blobs / algorithm):
+                for entry in os.scandir(shard):
+                    digest = Digest.from_etag(entry.name)
+                    if digest is None or digest.algorithm != algorithm:
+                        continue
+                    try:
+                        yield digest, entry.stat(follow_symlinks=False)
+                    except FileNotFoundError:
+                        continue  # a collector was quicker
+
+    def info(self, digest: Digest) -> BlobInfo | None:
+        """Describe a blob without reading its bytes; None where it is missing."""
+        path = self.layout.blob(digest)
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            return None
+        meta = metas.read(self.layout.meta(digest))
+        return BlobInfo(
+            digest=digest,
+            path=path,
+            size=status.st_size,
+            links=status.st_nlink,
+            intact=None if meta is None else meta.bad_since is None and meta.describes(status),
+            checked_at=meta.verified_at if meta else None,
+            sources=meta.sources if meta else (),
+        )
+
+    def publish(
+        self,
+        part: Path,
+        digest: Digest,
+        *,
+        source: Source | None = None,
+        xet_hash: str | None = None,
+        verified: bool = False,
+    ) -> bool:
+        """Give a private, complete file its name in the store, and take it away from `part`.
+
+        `part` is a regular file on the store's file system that nobody else writes. It is hashed
+        unless the caller has just done so (`verified`). Returns False where the content was here
+        already. Raises CorruptError, and leaves `part`, where the bytes are not what the name says.
+        A crash at any step leaves `part`, or the finished blob, or both.
+        """
+        if not verified:
+            self._check(part, digest)
+        reach("publish:verified")
+        durable.seal(part)
+        reach("publish:sealed")
+        if not self.has(digest):
+            meta = Meta.of(part.stat(), now=utc_now(), source=source)
+            if xet_hash:
+                meta = replace(meta, xet_hash=xet_hash)
+            metas.write(self.layout.meta(digest), meta)
+            reach("publish:described")
+        if durable.publish(part, self.layout.blob(digest)):
+            return True
+        # Another process named the same content first: its inode is the one to describe.
+        self.describe(digest, source)
+        return False
+
+    def take_over(self, file: Path, digest: Digest, source: Source | None = None) -> bool:
+        """Name a file that stands elsewhere on this file system, by sharing its inode.
+
+        Returns False, and changes nothing but the file's write permission, where that cannot be
+        done safely: the file is missing, somebody else's, out of reach of a link, still being
+        written, or not what `digest` says. For files that their users replace, never write in place.
+        """
+        temporary = self.layout.tmp / durable.unique_name()
+        try:
+            original = Path(os.path.realpath(file, strict=True))
+            before = original.stat()
+            if not stat.S_ISREG(before.st_mode) or before.st_uid != os.geteuid():
+                return False
+            os.link(original, temporary)
+        except OSError:
+            return False
+        try:
+            # Sealed before it is hashed, so that no new writer can come in between.
+            durable.seal(temporary)
+            self._check(temporary, digest)
+            after = temporary.stat()
+            if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+                return False
+            return self.publish(temporary, digest, source=source, verified=True)
+        except CorruptError:
+            return False
+        finally:
+            durable.remove(temporary)
+
+    def describe(self, digest: Digest, source: Source | None) -> None:
+        """Add a source to a blob's side file, and see that the file speaks of this inode.
+
+        Raises CorruptError where the bytes have changed since they were hashed.
+        """
+        path, side = self.layout.blob(digest), self.layout.meta(digest)
+        status = path.stat()
+        old = metas.read(side)
+        meta = old
+        if meta is None or not meta.describes(status) or meta.bad_since:
+            self._check(path, digest)
+            now = utc_now()
+            meta = meta.hashed(status, now=now) if meta else Meta.of(status, now=now)
+        meta = meta.with_sources([source] if source else [])
+        if meta != old:
+            metas.write(side, meta)
+
+    def mark_used(self, digest: Digest) -> None:
+        """Stamp the last use; best effort, since readers may have no right to write."""
+        path = self.layout.used(digest)
+        try:
+            os.utime(path)
+        except FileNotFoundError:
+            try:
+                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, _SHARED_FILE)
+                os.fchmod(descriptor, _SHARED_FILE)
+                os.close(descriptor)
+            except OSError:
+                return  # a use that cannot be recorded is still a use
+        except OSError:
+            return
+
+    def last_used(self, digest: Digest) -> float | None:
+        """Return the POSIX time of the last recorded use, None where none was recorded."""
+        try:
+            return self.layout.used(digest).stat().st_mtime
+        except OSError:
+            return None
+
+    def _check(self, path: Path, digest: Digest) -> None:
+        with explained("hashing", path):
+            got, size = hash_file(path, digest.algorithm)
+        if got != digest:
+            raise CorruptError(
+                f"`{path}` does not have the bytes its name promises"
+                f" (expected {digest}, got {got}, {size} bytes)",
+                expected=str(digest),
+                got=str(got),
+                path=path,
+            )

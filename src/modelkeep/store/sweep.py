@@ -1,0 +1,49 @@
+"""Removes what crashed processes left in `tmp/`.
+
+Only age proves that a temporary file is dead, since its owner may be in another container or on
+another node, and age is measured by the file system's own clock. A partial download is worth more
+than other leftovers, so it is kept for a week.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from modelkeep.fs import durable
+from modelkeep.fs.clock import now_ns
+from modelkeep.store.layout import StoreLayout
+
+_DAY_NS = 86_400 * 10**9
+_PARTIAL_LIFETIME_NS = 7 * _DAY_NS
+
+
+def sweep(layout: StoreLayout) -> list[Path]:
+    """Remove dead temporary files; return what was removed.
+
+    Harmless beside running pulls on any node. What cannot be removed is left for its owner.
+    """
+    removed = []
+    entries = [*_older_than(layout.tmp, _DAY_NS), *_older_than(layout.partials, _PARTIAL_LIFETIME_NS)]
+    for path in entries:
+        if path == layout.partials:
+            continue
+        try:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                durable.remove(path)
+        except OSError:
+            continue  # another user's leftovers, or another sweep was quicker
+        removed.append(path)
+    return removed
+
+
+def _older_than(directory: Path, age_ns: int) -> Iterator[Path]:
+    with os.scandir(directory) as entries:
+        found = [(Path(entry.path), entry.stat(follow_symlinks=False).st_mtime_ns) for entry in entries]
+    if found:
+        now = now_ns(directory)
+        yield from (path for path, mtime in found if now - mtime > age_ns)

@@ -1,0 +1,109 @@
+"""Checks blobs against their names, offline: the name is the checksum."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from modelkeep.errors import ModelkeepError
+from modelkeep.fs.oserrors import explained
+from modelkeep.store import meta as metas
+from modelkeep.store.digest import Digest, hash_file
+from modelkeep.store.meta import Meta
+from modelkeep.store.store import Store
+from modelkeep.times import utc_now
+
+
+@dataclass(frozen=True, slots=True)
+class Corrupt:
+    """A blob whose bytes are not what its name says; `found` is the digest they have."""
+
+    digest: Digest
+    path: str
+    repos: tuple[str, ...]
+    found: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Unverifiable:
+    """A blob that could not be read, and why."""
+
+    digest: Digest
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """Outcome of a verification. `bytes` counts what was hashed; `seconds` is wall time."""
+
+    files: int
+    bytes: int
+    seconds: float
+    corrupt: tuple[Corrupt, ...]
+    missing: tuple[Digest, ...]
+    unverifiable: tuple[Unverifiable, ...]
+
+    @property
+    def ok(self) -> bool:
+        """True when everything asked for is here and good."""
+        return not (self.corrupt or self.missing or self.unverifiable)
+
+
+def verify(
+    store: Store,
+    digests: Iterable[Digest],
+    *,
+    jobs: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> VerifyReport:
+    """Hash blobs in parallel and compare them with their names.
+
+    The result is written to each side file where the caller may write: a bad blob is marked at
+    once, so that nothing new links it. `progress` is called from several threads with byte counts.
+    """
+    started = time.monotonic()
+    with ThreadPoolExecutor(jobs or len(os.sched_getaffinity(0))) as pool:
+        results = list(pool.map(lambda digest: _check(store, digest, progress), digests))
+    return VerifyReport(
+        files=len(results),
+        bytes=sum(size for _, size in results),
+        seconds=time.monotonic() - started,
+        corrupt=tuple(found for found, _ in results if isinstance(found, Corrupt)),
+        missing=tuple(found for found, _ in results if isinstance(found, Digest)),
+        unverifiable=tuple(found for found, _ in results if isinstance(found, Unverifiable)),
+    )
+
+
+_Finding = Corrupt | Unverifiable | Digest | None
+
+
+def _check(
+    store: Store, digest: Digest, progress: Callable[[int], None] | None
+) -> tuple[_Finding, int]:
+    path = store.path(digest)
+    try:
+        with explained("reading", path):
+            status = path.stat()
+            found, size = hash_file(path, digest.algorithm, progress=progress)
+    except FileNotFoundError:
+        return digest, 0
+    except ModelkeepError as error:
+        return Unverifiable(digest, str(path), error.message), 0
+    side = store.layout.meta(digest)
+    meta = metas.read(side) or Meta.of(status, now=utc_now())
+    bad = found != digest
+    now = utc_now()
+    meta = replace(meta, bad_since=meta.bad_since or now) if bad else meta.hashed(status, now=now)
+    try:
+        metas.write(side, meta)
+    except ModelkeepError:
+        pass  # a reader without write access still gets the answer
+    if not bad:
+        return None, size
+    repos = tuple(sorted({source.repo for source in meta.sources}))
+    return Corrupt(digest, str(path), repos, found), size
+
