@@ -1,0 +1,65 @@
+"""How many connections are worth having.
+
+Servers and networks share bandwidth per connection, so several are often faster than one, and more
+than enough only disturb others. The number is doubled as long as the total grows with it, taken
+back where it does not, and halved when the server or the network complains. No I/O and no clock
+here: the engine tells what it sees.
+"""
+
+from __future__ import annotations
+
+_WORTH_IT = 1.10
+"""Doubling must bring at least this factor."""
+_WINDOW_S = 0.1
+_LONGEST_WINDOW_S = 1.0
+_BYTES_PER_STREAM = 1 << 17
+"""Bytes per connection that a window must have seen, lest slow links be judged by noise."""
+_HOLD_S = 5.0
+_HOLD_AFTER_COMPLAINT_S = 10.0
+
+
+class Streams:
+    """Decides the number of connections, between 1 and `ceiling`. Not thread-safe."""
+
+    def __init__(self, ceiling: int, *, first: int = 8) -> None:
+        self._ceiling = max(1, ceiling)
+        self.target = min(max(1, first), self._ceiling)
+        self._held_until = 0.0
+        self._window: tuple[float, int] | None = None  # its beginning: time, bytes received by then
+        self._before: tuple[int, float] | None = None  # number of connections, and what it brought
+
+    def observe(self, now: float, received: int, flowing: int) -> int:
+        """Take note of the bytes received so far over `flowing` connections; return the target."""
+        if now < self._held_until or flowing < self.target:
+            # Connections that are still being opened, or a lack of work, say nothing of the link.
+            self._window = None
+            return self.target
+        if self._window is None:
+            self._window = now, received
+            return self.target
+        began, base = self._window
+        elapsed, count = now - began, received - base
+        enough = elapsed >= _WINDOW_S and count >= _BYTES_PER_STREAM * self.target
+        if enough or elapsed >= _LONGEST_WINDOW_S:
+            self._judge(now, count / elapsed)
+        return self.target
+
+    def complained(self, now: float) -> None:
+        """The server asked for less, or connections broke: have fewer for a while."""
+        if now < self._held_until and self._before is None:
+            return  # many connections hear the same complaint
+        self.target = max(1, self.target // 2)
+        self._before = None
+        self._window = None
+        self._held_until = now + _HOLD_AFTER_COMPLAINT_S
+
+    def _judge(self, now: float, rate: float) -> None:
+        self._window = None
+        if self._before is not None and rate < self._before[1] * _WORTH_IT:
+            self.target = self._before[0]
+            self._before = None
+            self._held_until = now + _HOLD_S
+            return
+        if self.target < self._ceiling:
+            self._before = self.target, rate
+            self.target = min(self._ceiling, self.target * 2)
