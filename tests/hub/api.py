@@ -168,7 +168,8 @@ def _entry(commit: Commit, path: str, xet_hash: XetHash, *, expand: bool) -> dic
     if expand:
         title = commit.message.partition("\n")[0]
         entry["lastCommit"] = {"id": commit.id, "title": title, "date": _time(commit)}
-        entry["securityFileStatus"] = {"status": "safe"}
+        scans = {"avScan": None, "pickleImportScan": None}
+        entry["securityFileStatus"] = {"status": "unscanned", **scans}
     return entry
 
 

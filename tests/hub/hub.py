@@ -22,7 +22,7 @@ from tests.hub.xet import Xet
 
 
 class Hub:
-    """A Hugging Face Hub on 127.0.0.1, and the CDN it redirects to on another port.
+    """A Hugging Face Hub on 127.0.0.1, and the CDN it redirects to on 127.0.0.2.
 
     Shares no code with modelkeep, so that it can judge it. Runs in threads of this process from
     `with` or `start()` until `close()`. All attributes may be changed while it serves.
@@ -35,8 +35,9 @@ class Hub:
         self._access = Access()
         self._xet = Xet()
         self._xet_folder: tempfile.TemporaryDirectory[str] | None = None
-        self._origin = Origin("hub", self._answer, port)
-        self._cdn = Origin("cdn", self._answer)
+        self._origin = Origin("hub", self._answer, "127.0.0.1", port)
+        # another host: some clients tell origins apart by host alone
+        self._cdn = Origin("cdn", self._answer, "127.0.0.2")
         self._links = SignedLinks(self._cdn.url)
         self._router = Router(self._access, self._links, self._xet)
         self.latency = 0.0

@@ -24,14 +24,15 @@ Answer = Callable[[Request], tuple[Response, Course]]
 
 
 class Origin:
-    """One port that answers with what `answer` returns.
+    """One address and port that answers with what `answer` returns.
 
     `rate` limits each connection to so many bytes of body per second, evenly paced. While down,
     connections are refused and the port stays reserved.
     """
 
-    def __init__(self, name: str, answer: Answer, port: int = 0) -> None:
+    def __init__(self, name: str, answer: Answer, host: str, port: int = 0) -> None:
         self.name = name
+        self.host = host
         self.rate: float | None = None
         self._answer = answer
         self._lock = threading.Lock()
@@ -39,7 +40,7 @@ class Origin:
         self._numbers = itertools.count(1)
         self._stopped = threading.Event()
         # Holds the port: connections go only to sockets that listen.
-        self._reservation = _bound(port, shared=False)
+        self._reservation = _bound(host, port, shared=False)
         self._reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         self.port: int = self._reservation.getsockname()[1]
         self._listener: socket.socket | None = None
@@ -47,13 +48,13 @@ class Origin:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}:{self.port}"
 
     def up(self) -> None:
         if self._listener is not None:
             return
         self._stopped = threading.Event()
-        self._listener = _bound(self.port)
+        self._listener = _bound(self.host, self.port)
         self._listener.listen(_BACKLOG)
         self._acceptor = threading.Thread(
             target=self._accept, args=(self._listener,), name=f"{self.name}-accept", daemon=True
@@ -269,13 +270,13 @@ def _head(response: Response) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
 
-def _bound(port: int, *, shared: bool = True) -> socket.socket:
+def _bound(host: str, port: int, *, shared: bool = True) -> socket.socket:
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if shared:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
-        bound.bind(("127.0.0.1", port))
+        bound.bind((host, port))
     except OSError:
         bound.close()
         raise

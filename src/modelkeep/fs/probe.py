@@ -46,7 +46,7 @@ class Capabilities:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, object]) -> Capabilities:
+    def from_dict(cls, values: object) -> Capabilities:
         """Read what `to_dict` gave, of this or another version: unknown names are left out.
 
         What is missing or malformed counts as a capability that is not there.
@@ -57,10 +57,10 @@ class Capabilities:
         careful |= {"fs_type": "unknown", "mtime_granularity_ns": _STORED_STEPS[-1]}
         found = {
             name: value
-            for name, value in values.items()
+            for name, value in (values.items() if isinstance(values, Mapping) else ())
             if name in careful and type(value) is type(careful[name])
         }
-        return cls(**(careful | found))  # type: ignore[arg-type]
+        return cls(**(careful | found))
 
 
 def probe(directory: Path) -> Capabilities:
