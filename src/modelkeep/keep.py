@@ -273,9 +273,7 @@ class Keep:
         if not patterns:
             return listings.listing(self.store, self.hub)
         repos = [
-            repo
-            for repo in self.hub.repos()
-            if any(repo.matches(pattern) for pattern in patterns)
+            repo for repo in self.hub.repos() if any(repo.matches(pattern) for pattern in patterns)
         ]
         return listings.listing(self.store, self.hub, repos)
 
@@ -355,7 +353,11 @@ def _refuse_strangers(path: Path) -> None:
     """Refuse a place that holds something else, unless it is a keep that was being made."""
     try:
         with explained("looking at", path):
-            strangers = set(os.listdir(path)) - {_STORE, _HUB, settings_module.KEEP_FILE}
+            strangers = {entry.name for entry in path.iterdir()} - {
+                _STORE,
+                _HUB,
+                settings_module.KEEP_FILE,
+            }
     except FileNotFoundError:
         return
     if strangers:

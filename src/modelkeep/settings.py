@@ -91,9 +91,7 @@ def keep_directory(
     return Decided("XDG_CACHE_HOME", os.path.join(_cache_home(environ), "modelkeep"), "default")
 
 
-def endpoint(
-    settings: KeepSettings, environ: Mapping[str, str] = os.environ
-) -> Decided | None:
+def endpoint(settings: KeepSettings, environ: Mapping[str, str] = os.environ) -> Decided | None:
     """Return the endpoint to fetch from; None means the client's own default, the Hub."""
     if settings.upstream:
         return Decided("upstream", settings.upstream, KEEP_FILE)

@@ -1,1 +1,1 @@
-"""Everything modelkeep knows of the Hugging Face Hub: its cache layout, its protocol, its client."""
+"""All that modelkeep knows of the Hugging Face Hub: its cache layout, protocol and client."""

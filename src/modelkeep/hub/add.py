@@ -33,9 +33,42 @@ from modelkeep.store.store import Store
 
 # What a new repo on the Hub keeps in LFS by name; everything from 10 MiB on goes there by size.
 _LFS_SUFFIXES = frozenset(
-    ".7z .arrow .avro .bin .bz2 .ckpt .ftz .gguf .gz .h5 .joblib .lz4 .mlmodel .model .msgpack .npy"
-    " .npz .onnx .ot .parquet .pb .pickle .pkl .pt .pth .rar .safetensors .tar .tflite .tgz .wasm"
-    " .xz .zip .zst".split()
+    [
+        ".7z",
+        ".arrow",
+        ".avro",
+        ".bin",
+        ".bz2",
+        ".ckpt",
+        ".ftz",
+        ".gguf",
+        ".gz",
+        ".h5",
+        ".joblib",
+        ".lz4",
+        ".mlmodel",
+        ".model",
+        ".msgpack",
+        ".npy",
+        ".npz",
+        ".onnx",
+        ".ot",
+        ".parquet",
+        ".pb",
+        ".pickle",
+        ".pkl",
+        ".pt",
+        ".pth",
+        ".rar",
+        ".safetensors",
+        ".tar",
+        ".tflite",
+        ".tgz",
+        ".wasm",
+        ".xz",
+        ".zip",
+        ".zst",
+    ]
 )
 _LFS_PATTERNS = ("saved_model/*", "*tfevents*")
 _LFS_SIZE = 10 * 1024 * 1024
@@ -153,9 +186,7 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _looks_like_a_model(sources: dict[str, Path]) -> bool:
-    return any(
-        path in _MODEL_SIGNS or path.lower().endswith(_WEIGHT_SUFFIXES) for path in sources
-    )
+    return any(path in _MODEL_SIGNS or path.lower().endswith(_WEIGHT_SUFFIXES) for path in sources)
 
 
 def _describe(path: str, part: Path, progress: Progress) -> TreeFile:
@@ -164,8 +195,7 @@ def _describe(path: str, part: Path, progress: Progress) -> TreeFile:
     if _is_lfs(path, size):
         digest, _ = hash_file(part, SHA256, progress=progress.advanced)
         pointer = (
-            "version https://git-lfs.github.com/spec/v1\n"
-            f"oid sha256:{digest.hex}\nsize {size}\n"
+            f"version https://git-lfs.github.com/spec/v1\noid sha256:{digest.hex}\nsize {size}\n"
         )
         return TreeFile(path, size, digest, hash_bytes(pointer.encode(), GIT_SHA1).hex)
     digest, _ = hash_file(part, GIT_SHA1, progress=progress.advanced)

@@ -55,7 +55,7 @@ class HubCache:
     def repos(self) -> Iterator[Repo]:
         """Yield the repos that have a folder here, by folder name."""
         try:
-            names = sorted(os.listdir(self.directory))
+            names = sorted(path.name for path in self.directory.iterdir())
         except FileNotFoundError:
             return
         for name in names:
@@ -81,7 +81,7 @@ class HubCache:
     def commits(self, repo: Repo) -> list[str]:
         """Return the commits that have a snapshot, complete or not."""
         try:
-            names = os.listdir(self.folder(repo) / "snapshots")
+            names = [path.name for path in (self.folder(repo) / "snapshots").iterdir()]
         except (FileNotFoundError, NotADirectoryError):
             return []
         return sorted(name for name in names if is_commit(name))
@@ -163,7 +163,7 @@ class HubCache:
 
     def _move(self, staging: Path, target: Path) -> bool:
         try:
-            os.rename(staging, target)
+            staging.rename(target)
         except OSError:
             if target.is_dir():
                 return False  # another process was quicker; add what it may lack
@@ -197,8 +197,8 @@ def _point(pointer: Path, file: TreeFile) -> None:
     try:
         pointer.symlink_to(target)
     except FileExistsError:
-        if pointer.is_symlink() and os.readlink(pointer) == target:
+        if pointer.is_symlink() and str(pointer.readlink()) == target:
             return
         temporary = pointer.with_name(durable.unique_name(".pointer-"))
         temporary.symlink_to(target)
-        os.replace(temporary, pointer)
+        temporary.replace(pointer)

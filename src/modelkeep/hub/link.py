@@ -95,9 +95,7 @@ def to_folder(
         wait_out(store, file.digest)
         try:
             store.describe(file.digest, None)
-            placed = linker.place(
-                store.path(file.digest), target, mode=_PLAIN_MODE, replace=True
-            )
+            placed = linker.place(store.path(file.digest), target, mode=_PLAIN_MODE, replace=True)
         except FileNotFoundError as error:
             raise _gone(repo, commit, [file]) from error
         reach("link:placed")
@@ -146,5 +144,3 @@ def _linked(repo: Repo, commit: str, target: Path, placement: Placement) -> Link
         modes={mode.value: placement.modes[mode] for mode in LinkMode},
         reasons=tuple(sorted(placement.reasons)),
     )
-
-

@@ -138,7 +138,9 @@ def _listed(
             for path, blob in pointers.items()
         }
         sizes = [size for size in present.values() if size is not None]
-        complete = None if tree is None else all(present.get(file.path) is not None for file in tree)
+        complete = (
+            None if tree is None else all(present.get(file.path) is not None for file in tree)
+        )
         revisions.append(Revision(commit, len(sizes), sum(sizes), complete))
         last_used.append(_last_used(store, pointers.values()))
         source = source or provenance.source_of(store, repo, commit, tree or ())
@@ -195,4 +197,3 @@ def _totals(store: Store, users: Counter[str]) -> StoreTotals:
         using = max(status.st_nlink - 1, users[digest.etag])
         saved += status.st_size * max(0, using - 1)
     return StoreTotals(count, total, saved)
-

@@ -6,7 +6,6 @@ every blob in it, and a collector sees the reference before the blob is used.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -115,7 +114,7 @@ class Materialiser:
         """
         target = self._target(repo, digest)
         try:
-            if os.path.samefile(target, self._store.path(digest)):
+            if target.samefile(self._store.path(digest)):
                 info = self._store.info(digest)
                 if info is None or info.intact is not True:
                     self._store.describe(digest, None)  # raises where the bytes are bad

@@ -12,9 +12,7 @@ from modelkeep.store.store import Store
 LOCAL = "local"
 
 
-def source_of(
-    store: Store, repo: Repo, commit: str, files: Iterable[TreeFile]
-) -> str | None:
+def source_of(store: Store, repo: Repo, commit: str, files: Iterable[TreeFile]) -> str | None:
     """Return the endpoint a revision was fetched from, `local` for one that was added here.
 
     None where nothing is recorded: a stock client may have brought it.

@@ -134,9 +134,7 @@ def pull(
     )
 
 
-def _refuse_to_move_local_refs(
-    store: Store, hub: HubCache, request: Request, commit: str
-) -> None:
+def _refuse_to_move_local_refs(store: Store, hub: HubCache, request: Request, commit: str) -> None:
     current = hub.refs(request.repo).get(request.revision)
     if request.force or current in (None, commit):
         return
@@ -177,9 +175,7 @@ def _acquire(
             missing.append(file)
     if not missing:
         return
-    require_free(
-        store.layout.tmp, sum(file.size for file in missing), doing=f"pull `{repo}`"
-    )
+    require_free(store.layout.tmp, sum(file.size for file in missing), doing=f"pull `{repo}`")
     reach("pull:planned")
 
     def deliver(wanted: Wanted, path: Path) -> None:

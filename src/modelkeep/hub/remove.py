@@ -7,7 +7,8 @@ stays, and the plan says so.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,20 +93,20 @@ def plan(store: Store, hub: HubCache, repo: Repo, revision: str | None) -> Remov
             )
         chosen = [commit]
     kept = [commit for commit in commits if commit not in chosen]
-    staying = _blobs(hub, repo, kept)
-    going = [_blobs(hub, repo, [commit]) - staying for commit in chosen]
     whole = revision is None or not kept
-    names = frozenset(hub_blobs(folder)) if whole else frozenset().union(*going)
-    sizes = {name: _size(folder / "blobs" / name) for name in names}
+    staying = _pointed(hub, repo, kept)
+    going = {commit: _pointed(hub, repo, [commit]) - staying for commit in chosen}
+    names = _all_blobs(folder) if whole else frozenset[str]().union(*going.values())
+    freeable = _freeable(store, folder, names)
     items = tuple(
         RemovedItem(
             kind="revision",
             name=f"{repo}@{commit}",
-            bytes=sum(sizes.get(name, 0) for name in blobs),
+            bytes=sum(freeable.get(name, 0) for name in blobs),
             reason="chosen by name",
             last_used=_last_used(store, blobs),
         )
-        for commit, blobs in zip(chosen, going, strict=True)
+        for commit, blobs in going.items()
     )
     return RemovalPlan(
         repo=repo,
@@ -114,7 +115,7 @@ def plan(store: Store, hub: HubCache, repo: Repo, revision: str | None) -> Remov
         whole_repo=whole,
         blobs=tuple(sorted(names)),
         remove=items,
-        bytes_planned=sum(sizes.values()),
+        bytes_planned=sum(freeable.values()),
     )
 
 
@@ -144,15 +145,27 @@ def execute(store: Store, hub: HubCache, plan: RemovalPlan) -> Removal:
             shutil.rmtree(folder)
     references = ReferenceIndex(store.roots)
     freed = pending = 0
-    kept = []
+    kept: Counter[str] = Counter()
     for digest in filter(None, map(Digest.from_etag, plan.blobs)):
         size = _size(store.path(digest))
         released = release(store, digest, references)
         freed += released.bytes_freed
         if released.kept and size:
             pending += size
-            kept.append(KeptItem(str(digest), released.kept))
-    return Removal(plan.remove, tuple(kept), plan.bytes_planned, freed, pending, dry_run=False)
+            kept[released.kept] += 1
+    items = tuple(KeptItem(f"{count} blob(s)", reason) for reason, count in kept.most_common())
+    return Removal(plan.remove, items, plan.bytes_planned, freed, pending, dry_run=False)
+
+
+def _freeable(store: Store, folder: Path, names: frozenset[str]) -> dict[str, int]:
+    """Return the sizes of those blobs that nothing outside the repo's folder uses."""
+    references = ReferenceIndex(store.roots)
+    sizes = {}
+    for name in names:
+        digest = Digest.from_etag(name)
+        if digest is None or references.alive(digest, besides=folder) is None:
+            sizes[name] = _size(folder / "blobs" / name)
+    return sizes
 
 
 def _remove_snapshot(hub: HubCache, repo: Repo, commit: str) -> None:
@@ -167,12 +180,12 @@ def _remove_snapshot(hub: HubCache, repo: Repo, commit: str) -> None:
     durable.remove(hub.folder(repo) / "trees" / f"{commit}.json")
 
 
-def hub_blobs(folder: Path) -> Iterable[str]:
-    """Return the names of all blobs in a repo's folder."""
-    return [path.name for path in (folder / "blobs").iterdir()] if folder.joinpath("blobs").is_dir() else []
+def _all_blobs(folder: Path) -> frozenset[str]:
+    blobs = folder / "blobs"
+    return frozenset(path.name for path in blobs.iterdir()) if blobs.is_dir() else frozenset()
 
 
-def _blobs(hub: HubCache, repo: Repo, commits: Sequence[str]) -> frozenset[str]:
+def _pointed(hub: HubCache, repo: Repo, commits: Iterable[str]) -> frozenset[str]:
     """Return the names of the blobs that snapshots point to."""
     return frozenset(
         path.readlink().name

@@ -46,7 +46,7 @@ class TreeFile:
 
 
 def dump(files: Iterable[TreeFile]) -> bytes:
-    """Return the text of `trees/<commit>.json`, as huggingface_hub 1.31 to 2.4 read and write it."""
+    """Return the text of `trees/<commit>.json`, as huggingface_hub 1.31 to 2.4 have it."""
     entries: dict[str, dict[str, object]] = {}
     for file in sorted(files, key=lambda file: file.path):
         entry: dict[str, object] = {"size": file.size, "blob_id": file.blob_id}

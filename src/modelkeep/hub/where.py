@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelkeep.errors import NotFoundError
+from modelkeep.fs.oserrors import explained
 from modelkeep.hub.cache import HubCache
+from modelkeep.hub.materialise import COPY_BELOW
 from modelkeep.hub.repo import DEFAULT_REVISION, Repo
 from modelkeep.settings import Decided
-from modelkeep.store.digest import Digest
+from modelkeep.store.digest import Digest, hash_file
 from modelkeep.store.store import Store
+from modelkeep.times import utc_now
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +80,7 @@ def locate(
         repo=repo.id,
         commit=commit,
         files=tuple(
-            _located(store, name, path)
-            for name, path in paths.items()
-            if file in (None, name)
+            _located(store, name, path) for name, path in paths.items() if file in (None, name)
         ),
         decided_by=decided_by,
         in_keep=_same(cache.directory, keep_hub.directory),
@@ -91,7 +92,7 @@ def _located(store: Store, name: str, path: Path) -> LocatedFile:
     digest = Digest.from_etag(pointed)
     blob = path.resolve()
     status = blob.stat()
-    info = store.info(digest) if digest else None
+    intact, checked_at = _condition(store, digest, blob, status.st_size)
     return LocatedFile(
         file=name,
         path=path,
@@ -99,10 +100,27 @@ def _located(store: Store, name: str, path: Path) -> LocatedFile:
         digest=digest,
         size=status.st_size,
         links=status.st_nlink,
-        # A copy, or a file a client brought, is not the inode the store has hashed.
-        intact=info.intact if info and _same(blob, info.path) else None,
-        checked_at=info.checked_at if info and _same(blob, info.path) else None,
+        intact=intact,
+        checked_at=checked_at,
     )
+
+
+def _condition(
+    store: Store, digest: Digest | None, blob: Path, size: int
+) -> tuple[bool | None, str | None]:
+    """Tell whether a blob is as its name says, and when that was last made sure of.
+
+    Small files are copies that people edit; hashing one costs less than asking about it.
+    """
+    if digest is None:
+        return None, None
+    info = store.info(digest)
+    if info is not None and _same(blob, info.path):
+        return info.intact, info.checked_at
+    if size < COPY_BELOW:
+        with explained("hashing", blob):
+            return hash_file(blob, digest.algorithm)[0] == digest, utc_now()
+    return None, None
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -75,13 +75,11 @@ def release(store: Store, digest: Digest, references: ReferenceIndex) -> Release
             durable.remove(mark)
 
 
-def _take_away(
-    store: Store, digest: Digest, references: ReferenceIndex, blob: Path
-) -> Released:
+def _take_away(store: Store, digest: Digest, references: ReferenceIndex, blob: Path) -> Released:
     trashed = store.layout.trash / f"{durable.unique_name()}-{digest.file_name}"
     with explained("moving to the trash", blob):
         try:
-            os.rename(blob, trashed)
+            blob.rename(trashed)
         except FileNotFoundError:
             return Released(digest, 0, "it is gone already")
     reach("release:trashed")
@@ -97,11 +95,9 @@ def _take_away(
     return Released(digest, freed, None)
 
 
-def _in_use(
-    store: Store, digest: Digest, references: ReferenceIndex, blob: Path
-) -> str | None:
+def _in_use(store: Store, digest: Digest, references: ReferenceIndex, blob: Path) -> str | None:
     if reference := references.alive(digest):
-        return f"used by {reference.root.directory / reference.path}"
+        return f"used by {reference.file.parent}"
     if any(store.layout.leases.iterdir()):
         return "leases are held in this keep"
     try:

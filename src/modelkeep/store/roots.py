@@ -31,10 +31,15 @@ class Reference:
     root: Root
     path: str
 
+    @property
+    def file(self) -> Path:
+        """Where the blob is used."""
+        return self.root.directory / self.path
+
     def is_alive(self) -> bool:
         """Tell whether the path still leads to a file, or might."""
         try:
-            (self.root.directory / self.path).stat()
+            self.file.stat()
         except FileNotFoundError:
             return not self.root.is_reachable()
         except OSError:
@@ -133,7 +138,7 @@ class Roots:
 
     def __iter__(self) -> Iterator[Root]:
         try:
-            names = sorted(os.listdir(self._directory))
+            names = sorted(path.name for path in self._directory.iterdir())
         except FileNotFoundError:
             return
         for name in names:
@@ -145,7 +150,9 @@ class Roots:
         try:
             fields = json.loads((folder / "root.json").read_bytes())
             directory = Path(os.path.normpath(self._store_root / str(fields["path"])))
-            home = (str(fields["host"]), str(fields["mount_namespace"])) if "host" in fields else None
+            home = (
+                (str(fields["host"]), str(fields["mount_namespace"])) if "host" in fields else None
+            )
             return Root(name, directory, home, folder / "refs")
         except FileNotFoundError:
             return None
@@ -180,9 +187,17 @@ class ReferenceIndex:
             for reference in found:
                 self._by_digest.setdefault(reference.digest, []).append(reference)
 
-    def alive(self, digest: Digest) -> Reference | None:
-        """Return one living reference to a blob, None where there is none."""
-        return next((ref for ref in self._by_digest.get(digest, ()) if ref.is_alive()), None)
+    def alive(self, digest: Digest, *, besides: Path | None = None) -> Reference | None:
+        """Return one living reference to a blob, None where there is none.
+
+        `besides` leaves out references below one directory: those that are about to go.
+        """
+        for reference in self._by_digest.get(digest, ()):
+            if besides is not None and reference.file.is_relative_to(besides):
+                continue
+            if reference.is_alive():
+                return reference
+        return None
 
     def digests(self) -> frozenset[Digest]:
         """Return every digest ever referred to."""

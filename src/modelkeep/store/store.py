@@ -117,7 +117,7 @@ class Store:
         return self.layout.blob(digest)
 
     def blobs(self) -> Iterator[tuple[Digest, os.stat_result]]:
-        """Yield the name and status of every blob, in no particular order; foreign names skipped."""
+        """Yield the name and status of every blob, in no order; foreign names are passed over."""
         for algorithm in (SHA256, GIT_SHA1):
             for shard in os.scandir(self.layout.blobs / algorithm):
                 for entry in os.scandir(shard):
@@ -185,7 +185,7 @@ class Store:
 
         Returns False, and changes nothing but the file's write permission, where that cannot be
         done safely: the file is missing, somebody else's, out of reach of a link, still being
-        written, or not what `digest` says. For files that their users replace, never write in place.
+        written, or not what `digest` says. For files that users replace, never write in place.
         """
         temporary = self.layout.tmp / durable.unique_name()
         try:

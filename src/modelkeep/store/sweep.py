@@ -26,7 +26,10 @@ def sweep(layout: StoreLayout) -> list[Path]:
     Harmless beside running pulls on any node. What cannot be removed is left for its owner.
     """
     removed = []
-    entries = [*_older_than(layout.tmp, _DAY_NS), *_older_than(layout.partials, _PARTIAL_LIFETIME_NS)]
+    entries = [
+        *_older_than(layout.tmp, _DAY_NS),
+        *_older_than(layout.partials, _PARTIAL_LIFETIME_NS),
+    ]
     for path in entries:
         if path == layout.partials:
             continue
@@ -43,7 +46,9 @@ def sweep(layout: StoreLayout) -> list[Path]:
 
 def _older_than(directory: Path, age_ns: int) -> Iterator[Path]:
     with os.scandir(directory) as entries:
-        found = [(Path(entry.path), entry.stat(follow_symlinks=False).st_mtime_ns) for entry in entries]
+        found = [
+            (Path(entry.path), entry.stat(follow_symlinks=False).st_mtime_ns) for entry in entries
+        ]
     if found:
         now = now_ns(directory)
         yield from (path for path, mtime in found if now - mtime > age_ns)

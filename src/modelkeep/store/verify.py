@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from modelkeep.errors import ModelkeepError
@@ -98,12 +99,9 @@ def _check(
     bad = found != digest
     now = utc_now()
     meta = replace(meta, bad_since=meta.bad_since or now) if bad else meta.hashed(status, now=now)
-    try:
+    with suppress(ModelkeepError):  # a reader without write access still gets the answer
         metas.write(side, meta)
-    except ModelkeepError:
-        pass  # a reader without write access still gets the answer
     if not bad:
         return None, size
     repos = tuple(sorted({source.repo for source in meta.sources}))
     return Corrupt(digest, str(path), repos, found), size
-
