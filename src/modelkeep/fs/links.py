@@ -67,7 +67,8 @@ class Linker:
             # Only the source may be missed: a caller would take a missing directory for a miss.
             if isinstance(error, FileNotFoundError) and not _exists(source):
                 raise
-            raise oserrors.translate(error, target, doing="placing a file") from error
+            where = source if error.filename == os.path.realpath(source) else target
+            raise oserrors.translate(error, where, doing="placing a file") from error
 
     def _climb_down(self, job: Job) -> Placed:
         if job.status.st_size < self._copy_below:
