@@ -84,10 +84,10 @@ class Keep:
         cls,
         directory: str | os.PathLike[str] | None = None,
         *,
-        mode: Mode = "private",
+        mode: Mode | None = None,
         group: str | None = None,
     ) -> Keep:
-        """Make a keep, or open the one that is there.
+        """Make a keep, private unless `mode` says otherwise, or open the one that is there.
 
         A directory that holds something else is refused. `group` names the group of a group keep;
         the caller's own where it is left out. A crash leaves something the same call completes.
@@ -95,13 +95,14 @@ class Keep:
         path = Path(settings_module.keep_directory(directory).value)
         if (path / _STORE / "STORE.json").exists():
             keep = cls.open(path)
-            if keep.store.mode != mode:
+            if mode not in (None, keep.store.mode):
                 raise SettingsError(
                     f"`{path}` is a {keep.store.mode} keep already",
                     hint="choose another directory, or leave out --mode",
                     path=path,
                 )
             return keep
+        mode = mode or "private"
         _refuse_strangers(path)
         durable.make_dirs(path)
         if mode == "group":

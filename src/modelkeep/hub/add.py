@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from modelkeep.errors import BusyError, NotFoundError, UsageError
+from modelkeep.errors import BusyError, CorruptError, NotFoundError, UsageError
 from modelkeep.fs.durable import remove, unique_name
 from modelkeep.fs.links import Linker, LinkMode
 from modelkeep.fs.oserrors import explained
@@ -27,7 +27,7 @@ from modelkeep.hub.progress import Progress
 from modelkeep.hub.pull import Pulled
 from modelkeep.hub.repo import Repo
 from modelkeep.hub.tree import TreeFile
-from modelkeep.store.digest import GIT_SHA1, SHA256, Digest, hash_bytes, hash_file
+from modelkeep.store.digest import GIT_SHA1, SHA256, hash_bytes, hash_file
 from modelkeep.store.meta import Source
 from modelkeep.store.store import Store
 
@@ -91,9 +91,9 @@ def add(
 ) -> Pulled:
     """Copy a folder's files into the store and let them appear as `repo` at `revision`.
 
-    Reflinks where the file system can, so that large weights cost no space twice. The files are
-    hashed as they are stored, not as they were found. UsageError unless the folder looks like a
-    model, or `any_folder`. Interrupted, it leaves nothing visible; the same command starts anew.
+    Reflinks where the file system can, so that large weights cost no space twice; content that the
+    store has is not copied at all. UsageError unless the folder looks like a model, or is
+    `any_folder`; BusyError where a file changes meanwhile. Interrupted, it leaves nothing visible.
     """
     started = time.monotonic()
     sources = dict(_files(folder))
@@ -103,33 +103,21 @@ def add(
             hint="name the folder save_pretrained wrote; --type dataset for a data set",
             path=folder,
         )
-    sizes = {path: source.stat().st_size for path, source in sources.items()}
-    require_free(store.layout.tmp, sum(sizes.values()), doing=f"adding `{folder}`")
-    progress.started(len(sizes), sum(sizes.values()))
-    copier = Linker((LinkMode.REFLINK, LinkMode.COPY))
-    stored: dict[Digest, int] = {}
-    parts: list[Path] = []
-    tree = []
-    try:
-        for path, source in sources.items():
-            part = store.layout.tmp / unique_name("add-")
-            parts.append(part)
-            with explained("copying", source):
-                copier.place(source, part)
-            tree.append(_describe(path, part, progress))
-            progress.file_done(path)
-        reach("add:hashed")
-        commit = commit_of(tree)
-        for file, part in zip(tree, parts, strict=True):
-            origin = Source(str(repo), commit, file.path, None)
-            if store.has(file.digest):
-                store.describe(file.digest, origin)
-            elif store.publish(part, file.digest, source=origin, verified=True):
-                stored[file.digest] = file.size
-            reach("add:published")
-    finally:
-        for part in parts:
-            remove(part)
+    progress.started(len(sources), sum(source.stat().st_size for source in sources.values()))
+    tree = [_describe(path, source, progress) for path, source in sources.items()]
+    commit = commit_of(tree)
+    reach("add:hashed")
+    new = {file.digest: file for file in tree if not store.has(file.digest)}
+    require_free(
+        store.layout.tmp, sum(file.size for file in new.values()), doing=f"adding `{folder}`"
+    )
+    for file in tree:
+        origin = Source(str(repo), commit, file.path, None)
+        if file.digest in new:
+            _store_copy(store, sources[file.path], file, origin)
+        else:
+            store.describe(file.digest, origin)
+        reach("add:published")
     placement = Placement()
     materialiser = Materialiser(store, hub, store.roots.own_hub(), OWN_HUB_RUNGS)
     if materialiser.place_blobs(repo, tree, placement):
@@ -137,7 +125,7 @@ def add(
             f"`{repo}` is being removed from the keep while it is added", hint="run add again"
         )
     snapshot = materialiser.finish(repo, commit, tree, tree=tree, refs=(revision,))
-    total = sum({file.digest: file.size for file in tree}.values())
+    stored = sum(file.size for file in new.values())
     return Pulled(
         repo=repo.id,
         type=repo.type.value,
@@ -146,8 +134,8 @@ def add(
         files=len(tree),
         bytes_total=sum(file.size for file in tree),
         bytes_fetched=0,
-        bytes_stored=sum(stored.values()),
-        bytes_linked=total - sum(stored.values()),
+        bytes_stored=stored,
+        bytes_linked=sum({file.digest: file.size for file in tree}.values()) - stored,
         modes={mode.value: count for mode, count in sorted(placement.modes.items())},
         seconds=time.monotonic() - started,
     )
@@ -189,17 +177,34 @@ def _looks_like_a_model(sources: dict[str, Path]) -> bool:
     return any(path in _MODEL_SIGNS or path.lower().endswith(_WEIGHT_SUFFIXES) for path in sources)
 
 
-def _describe(path: str, part: Path, progress: Progress) -> TreeFile:
-    """Hash a copied file under the name the Hub would give it."""
-    size = part.stat().st_size
-    if _is_lfs(path, size):
-        digest, _ = hash_file(part, SHA256, progress=progress.advanced)
-        pointer = (
-            f"version https://git-lfs.github.com/spec/v1\noid sha256:{digest.hex}\nsize {size}\n"
-        )
-        return TreeFile(path, size, digest, hash_bytes(pointer.encode(), GIT_SHA1).hex)
-    digest, _ = hash_file(part, GIT_SHA1, progress=progress.advanced)
-    return TreeFile(path, size, digest, digest.hex)
+def _describe(path: str, source: Path, progress: Progress) -> TreeFile:
+    """Hash a file under the name the Hub would give it."""
+    size = source.stat().st_size
+    algorithm = SHA256 if _is_lfs(path, size) else GIT_SHA1
+    with explained("hashing", source):
+        digest, size = hash_file(source, algorithm, progress=progress.advanced)
+    progress.file_done(path)
+    if algorithm == GIT_SHA1:
+        return TreeFile(path, size, digest, digest.hex)
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{digest.hex}\nsize {size}\n"
+    return TreeFile(path, size, digest, hash_bytes(pointer.encode(), GIT_SHA1).hex)
+
+
+def _store_copy(store: Store, source: Path, file: TreeFile, origin: Source) -> None:
+    """Bring a file's content into the store; what is stored is hashed again, not what was read."""
+    part = store.layout.tmp / unique_name("add-")
+    try:
+        Linker((LinkMode.REFLINK, LinkMode.COPY)).place(source, part)
+        reach("add:copied")
+        store.publish(part, file.digest, source=origin)
+    except (CorruptError, FileNotFoundError) as error:
+        raise BusyError(
+            f"`{source}` changed while it was added",
+            hint="add the folder when nothing writes into it",
+            path=source,
+        ) from error
+    finally:
+        remove(part)
 
 
 def _is_lfs(path: str, size: int) -> bool:

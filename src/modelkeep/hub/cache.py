@@ -150,13 +150,23 @@ class HubCache:
         """Note what a commit should hold, readable by everybody who can read the cache."""
         path = self._tree_path(repo, commit)
         durable.make_dirs(path.parent)
-        durable.write_bytes(path, tree.dump(files), scratch=self.folder(repo))
+        self._write(repo, path, tree.dump(files))
 
     def write_ref(self, repo: Repo, name: str, commit: str) -> None:
         """Let a branch or tag stand for a commit."""
         path = self.folder(repo) / "refs" / name
         durable.make_dirs(path.parent)
-        durable.write_bytes(path, commit.encode(), scratch=self.folder(repo))
+        self._write(repo, path, commit.encode())
+
+    def _write(self, repo: Repo, path: Path, data: bytes) -> None:
+        """Write a small file that everybody may read, unless it stands there already."""
+        try:
+            if path.read_bytes() == data and path.stat().st_mode & 0o044 == 0o044:
+                return
+        except OSError:
+            pass  # missing, or a stock client's that only its owner may read
+        # Unfinished writes lie where no scanner takes them for a ref.
+        durable.write_bytes(path, data, scratch=self.folder(repo))
 
     def _tree_path(self, repo: Repo, commit: str) -> Path:
         return self.folder(repo) / "trees" / f"{commit}.json"

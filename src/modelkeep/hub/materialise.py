@@ -115,6 +115,8 @@ class Materialiser:
         target = self._target(repo, digest)
         try:
             if target.samefile(self._store.path(digest)):
+                if file.size < COPY_BELOW and not target.is_symlink():
+                    return False  # taken over from a client: people edit it, so it becomes a copy
                 info = self._store.info(digest)
                 if info is None or info.intact is not True:
                     self._store.describe(digest, None)  # raises where the bytes are bad

@@ -93,9 +93,8 @@ def pull(
     started = time.monotonic()
     sweep(store.layout)
     repo = request.repo
-    commit = origin.commit(repo, request.revision)
+    commit, tree = _contents(hub, origin, request)
     _refuse_to_move_local_refs(store, hub, request, commit)
-    tree = origin.tree(repo, commit)
     files = upstream.select(tree, request.include, request.exclude)
     if not files:
         raise NotFoundError(
@@ -132,6 +131,17 @@ def pull(
         modes={mode.value: count for mode, count in sorted(placement.modes.items())},
         seconds=time.monotonic() - started,
     )
+
+
+def _contents(
+    hub: HubCache, origin: Upstream, request: Request
+) -> tuple[str, tuple[TreeFile, ...]]:
+    """Return the commit and what it holds; upstream is asked only what the cache cannot know."""
+    repo, revision = request.repo, request.revision
+    if is_commit(revision) and (noted := hub.tree(repo, revision)):
+        return revision, noted
+    commit = origin.commit(repo, revision)
+    return commit, hub.tree(repo, commit) or origin.tree(repo, commit)
 
 
 def _refuse_to_move_local_refs(store: Store, hub: HubCache, request: Request, commit: str) -> None:
@@ -175,7 +185,7 @@ def _acquire(
             missing.append(file)
     if not missing:
         return
-    require_free(store.layout.tmp, sum(file.size for file in missing), doing=f"pull `{repo}`")
+    require_free(store.layout.tmp, sum(file.size for file in missing), doing=f"pulling `{repo}`")
     reach("pull:planned")
 
     def deliver(wanted: Wanted, path: Path) -> None:
