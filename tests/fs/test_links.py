@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from modelkeep.errors import ModelkeepError
-from modelkeep.fs import copying, probe
+from modelkeep.fs import copying, mounts, probe
 from modelkeep.fs.links import COPY_BELOW, Linker, LinkMode
 from modelkeep.fs.space import allocated_bytes
 from tests.fs.looking import mode_of, names
@@ -272,6 +272,24 @@ def test_a_file_system_whose_link_is_a_copy_is_found_out(
     assert (placed.mode, placed.bytes_copied) == (COPY, LARGE)
 
 
+def test_a_source_that_moves_to_a_fresh_inode_meanwhile_is_still_linked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The moment between looking and linking cannot be hit from outside.
+    link = os.link
+
+    def late(source: Path, target: Path) -> None:
+        shutil.copy(source, tmp_path / "fresh")
+        (tmp_path / "fresh").replace(source)
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", late)
+    source, target = blob(tmp_path), target_in(tmp_path)
+
+    assert Linker([HARDLINK]).place(source, target).mode is HARDLINK
+    assert target.samefile(source)
+
+
 @pytest.mark.real
 def test_copies_cross_file_systems(disk: Path, mounts: dict[str, Path]) -> None:
     for kind in ("tmpfs", "ext4"):
@@ -299,3 +317,21 @@ def test_a_reflink_takes_no_room(xfs: Path) -> None:
     after = os.statvfs(xfs)
     assert (before.f_bfree - after.f_bfree) * before.f_frsize < 4 << 20
     assert allocated_bytes(target.stat()) >= 32 << 20
+
+
+def test_where_the_server_copies_ranges_by_reference_that_is_a_reflink(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # JuiceFS has no FICLONE; its server is not to be had here, so the type alone is pretended.
+    def no_clone(source: int, target: int) -> None:
+        raise OSError(errno.EOPNOTSUPP, "no FICLONE")
+
+    monkeypatch.setattr(copying, "clone", no_clone)
+    monkeypatch.setattr(mounts, "fs_type", lambda path: "fuse.juicefs")
+    source, target = blob(tmp_path), target_in(tmp_path)
+
+    placed = Linker([REFLINK, COPY]).place(source, target, mode=0o644)
+
+    assert (placed.mode, placed.bytes_copied) == (REFLINK, 0)
+    assert target.read_bytes() == CONTENT
+    assert mode_of(target) == 0o644

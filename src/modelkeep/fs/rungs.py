@@ -86,7 +86,11 @@ def hardlink(job: Job, *, watched: bool) -> Placed:
             raise
         return _rotate(job)
     size = job.status.st_size
-    if not durable.is_inode(job.target, job.status):
+    if not (
+        durable.is_inode(job.target, job.status)
+        # The source name may have moved to a fresh inode since it was looked at.
+        or durable.same_inode(job.target, job.source)
+    ):
         return Placed(LinkMode.COPY, size, f"the file system made a copy for `{job.target}`")
     # Overlayfs keeps the inode number of a file that it copies up in order to link it.
     if watched and extents(job.target) != before:
@@ -138,6 +142,8 @@ def _take_over(job: Job, fresh: Path) -> bool:
     with _temporary(job.target) as spare:
         try:
             os.link(fresh, spare)
+            if not durable.is_inode(job.source, job.status):
+                return False  # another process has just done the same, or removed the source
             durable.rename(spare, job.source)
         except OSError as error:
             if oserrors.is_refused(error) or oserrors.is_capability(error):
@@ -159,6 +165,10 @@ def symlink(job: Job) -> Placed:
     """Point at the source."""
     # Relative, so that it holds wherever the tree that contains both is mounted.
     text = os.path.relpath(job.source, os.path.realpath(job.target.parent))
+    if not job.overwrite:
+        job.target.symlink_to(text)
+        reach("place:done")
+        return Placed(LinkMode.SYMLINK, 0, None)
     with _temporary(job.target) as temporary:
         temporary.symlink_to(text)
         reach("place:built")
