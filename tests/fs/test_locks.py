@@ -63,7 +63,7 @@ def test_a_second_holder_is_refused_at_once_when_it_does_not_want_to_wait(disk: 
         ):
             pass
 
-    assert time.monotonic() - started < 0.5
+    assert time.monotonic() - started < 2
     assert caught.value.exit_code == 3
     assert caught.value.path == str(disk / "lock")
 
@@ -75,11 +75,11 @@ def test_waiting_ends_with_the_time_allowed_and_is_told_of(
     told: list[float] = []
     started = time.monotonic()
 
-    with pytest.raises(BusyError), locks.hold(path, timeout=2.3, on_wait=told.append):
+    with pytest.raises(BusyError), locks.hold(path, timeout=2.8, on_wait=told.append):
         pass
 
-    assert 2.2 <= time.monotonic() - started < 4
-    assert [round(seconds) for seconds in told] == [1, 2]
+    assert 2.8 <= time.monotonic() - started < 10
+    assert [int(seconds) for seconds in told] == [1, 2]
 
 
 def test_the_lock_of_a_killed_process_is_free(holder: tuple[Path, subprocess.Popen[str]]) -> None:

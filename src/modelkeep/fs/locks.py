@@ -18,7 +18,6 @@ from modelkeep.fs.oserrors import explained
 
 _FIRST_PAUSE = 0.01
 _LONGEST_PAUSE = 0.25
-_NOTICE_EVERY = 1.0
 _MODE = 0o666
 
 OnWait = Callable[[float], None]
@@ -87,7 +86,7 @@ class _Waiting:
         self._timeout = timeout
         self._on_wait = on_wait
         self._started = time.monotonic()
-        self._noticed = 0.0
+        self._noticed = 0
         self._pause = _FIRST_PAUSE
 
     def pause(self) -> None:
@@ -98,8 +97,8 @@ class _Waiting:
                 hint=f"wait until it has finished, or look for it with: fuser -v {self._path}",
                 path=self._path,
             )
-        if self._on_wait is not None and waited - self._noticed >= _NOTICE_EVERY:
-            self._noticed = waited
+        if self._on_wait is not None and int(waited) > self._noticed:
+            self._noticed = int(waited)
             self._on_wait(waited)
         left = _LONGEST_PAUSE if self._timeout is None else self._timeout - waited
         time.sleep(min(self._pause, left))

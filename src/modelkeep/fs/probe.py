@@ -18,6 +18,7 @@ from modelkeep.fs.oserrors import explained
 
 _CONTENT = bytes(range(256)) * 256
 _LONGEST_TICK = 0.05  # seconds; kernels step their file clock every 1 to 10 ms
+_TICKS = 4
 _ODD_TIME = 1_700_000_001_999_999_999
 _STORED_STEPS = (1, 100, 1_000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_000)
 
@@ -29,7 +30,8 @@ class Capabilities:
     `reflink`: files can share blocks, by FICLONE or on the server. `copy_file_range`: it works,
     sharing or not. `flock`: two open files really exclude each other on this machine; whether two
     machines do cannot be seen from one. `nlink`: the count drops when a name is removed.
-    `mtime_granularity_ns`: two changes closer than this may carry the same time.
+    `mtime_granularity_ns`: a change that follows a look at the file sooner than this may not show
+    in its modification time.
     """
 
     fs_type: str
@@ -211,11 +213,14 @@ def _granularity(path: Path) -> int:
         stored = os.stat(path).st_mtime_ns  # noqa: PTH116 - a fresh look, not the open file
         step = next((s for s in _STORED_STEPS if stored == _ODD_TIME // s * s), _STORED_STEPS[-1])
         file.write(b".")
-        first = os.fstat(fd).st_mtime_ns
+        seen = os.fstat(fd).st_mtime_ns
+        ticks: list[int] = []
         end = time.monotonic() + _LONGEST_TICK
-        while time.monotonic() < end:
+        # The shortest of several: a busy machine may let this process sleep through some.
+        while len(ticks) < _TICKS and time.monotonic() < end:
             file.write(b".")
-            tick = os.fstat(fd).st_mtime_ns - first
-            if tick > 0:
-                return max(step, tick)
-    return max(step, _STORED_STEPS[-2])
+            now = os.fstat(fd).st_mtime_ns
+            if now > seen:
+                ticks.append(now - seen)
+                seen = now
+    return max(step, min(ticks, default=_STORED_STEPS[-2]))
