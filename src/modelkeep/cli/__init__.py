@@ -1,0 +1,19 @@
+"""The command line: one module per command, and `main`, which runs the one that was typed."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> int:
+    """Run `modelkeep` with this process's arguments; return its exit code."""
+    arguments = sys.argv[1:]
+    if arguments in (["--version"], ["-V"]):
+        # Answered here because the parser alone takes longer to import than all of this.
+        from modelkeep.cli.output import Output
+
+        Output().version()
+        return 0
+    from modelkeep.cli.program import run
+
+    return run(arguments)

@@ -1,0 +1,38 @@
+"""The names of all commands, with one line about each, so that `--help` imports none of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A command: its module below `modelkeep.cli`, and its own short help."""
+
+    module: str
+    summary: str
+
+
+SECTIONS: dict[str, dict[str, Entry]] = {
+    "Keep": {
+        "init": Entry("init", "Make a keep, for yourself or for a group."),
+        "pull": Entry("pull", "Get models into the keep."),
+        "add": Entry("add", "Make a local model folder a repo of the keep."),
+        "ls": Entry("ls", "List what the keep holds."),
+        "show": Entry("show", "Show one repo: revisions, refs, sizes, origin."),
+        "where": Entry("where", "Show which files a loader opens, and why those."),
+        "link": Entry("link", "Give a repo to another cache or to a plain folder."),
+        "verify": Entry("verify", "Hash what is stored and compare it with its names."),
+        "rm": Entry("rm", "Remove repos or revisions from the keep."),
+    },
+    "Run": {
+        "env": Entry("env", "Print the variables that let loaders use the keep."),
+        "exec": Entry("exec", "Run a command with the keep as its cache."),
+        "demo": Entry("demo", "Run the main job on a real model and show what happened."),
+        "completion": Entry("completion", "Print the tab completion of a shell."),
+    },
+}
+
+COMMANDS: dict[str, Entry] = {
+    name: entry for section in SECTIONS.values() for name, entry in section.items()
+}

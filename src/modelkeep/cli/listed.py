@@ -1,0 +1,47 @@
+"""A repo of the keep in the words of `ls` and `show`."""
+
+from __future__ import annotations
+
+from modelkeep.cli import human
+from modelkeep.hub.listing import ListedRepo, StoreTotals
+
+COLUMNS = ("repo", "size", "unique", "revisions", "files", "used", "state")
+RIGHT = frozenset({"size", "unique", "revisions", "files"})
+
+
+def full_name(repo: ListedRepo) -> str:
+    """Return the name as other commands take it."""
+    return repo.repo if repo.type == "model" else f"{repo.type}s/{repo.repo}"
+
+
+def row(repo: ListedRepo) -> tuple[str, ...]:
+    """Return a repo's cells for `COLUMNS`."""
+    return (
+        full_name(repo),
+        human.size(repo.bytes_total),
+        human.size(repo.bytes_unique),
+        str(len(repo.revisions)),
+        str(max((revision.files for revision in repo.revisions), default=0)),
+        human.ago(repo.last_used),
+        state(repo),
+    )
+
+
+def state(repo: ListedRepo) -> str:
+    """Say in a word or two what is special about a repo."""
+    words = []
+    if any(revision.complete is False for revision in repo.revisions):
+        words.append("partial")
+    if repo.bytes_unsettled:
+        words.append("unsettled")
+    if repo.pinned:
+        words.append("pinned")
+    if repo.source == "local":
+        words.append("local")
+    return ", ".join(words) or "ok"
+
+
+def totals(repos: int, store: StoreTotals) -> str:
+    """Return the line below the table."""
+    saved = f", {human.size(store.bytes_saved)} saved by sharing" if store.bytes_saved else ""
+    return f"{human.counted(repos, 'repo')}; the store holds {human.size(store.bytes)}{saved}"

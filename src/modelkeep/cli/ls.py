@@ -1,0 +1,44 @@
+"""`modelkeep ls`."""
+
+from __future__ import annotations
+
+import click
+
+from modelkeep.cli.listed import COLUMNS, RIGHT, full_name, row, totals
+from modelkeep.cli.options import REPO, Command, Invocation
+from modelkeep.cli.table import Table
+
+
+@click.command(
+    "ls",
+    cls=Command,
+    examples=(
+        "modelkeep ls",
+        "modelkeep ls 'bert-*' 'datasets/*'",
+        "modelkeep ls --format json | jq -r '.repos[].repo'",
+    ),
+)
+@click.argument("patterns", nargs=-1, metavar="[PATTERN]...", type=REPO)
+@click.pass_obj
+def command(invocation: Invocation, patterns: tuple[str, ...]) -> int:
+    """List what the keep holds.
+
+    Patterns are those of the shell and match the full name or the part after the slash: `bert-*`
+    matches `google-bert/bert-base-uncased`. SIZE counts each content once per repo, UNIQUE is what
+    no other repo shares. Nothing is hashed and no network is used.
+    """
+    found = invocation.open_keep().list(patterns)
+    rows = [row(repo) for repo in found.repos]
+    invocation.output.emit(
+        {"repos": found.repos, "store": found.store},
+        human=[Table(COLUMNS, rows, right=RIGHT)] if rows else [],
+        quiet=[full_name(repo) for repo in found.repos],
+    )
+    if rows:
+        invocation.output.remark(totals(len(rows), found.store))
+        return 0
+    if patterns:
+        invocation.output.remark("nothing matches; see everything: modelkeep ls")
+        return 1
+    invocation.output.remark("the keep is empty; get something: modelkeep pull org/name")
+    return 0

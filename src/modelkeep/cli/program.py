@@ -1,0 +1,68 @@
+"""One run of the command line, from arguments to exit code. No failure leaves it as a traceback,
+except a mistake of modelkeep itself."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from modelkeep.cli import failure
+from modelkeep.cli.group import program
+from modelkeep.cli.options import Invocation
+from modelkeep.cli.output import FORMATS, abandon_stdout, prepare_streams
+from modelkeep.errors import ModelkeepError
+
+NAME = "modelkeep"
+COMPLETE = "_MODELKEEP_COMPLETE"
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; return the exit code."""
+    prepare_streams()
+    if instruction := os.environ.get(COMPLETE):
+        from click.shell_completion import shell_complete
+
+        return shell_complete(program, {}, NAME, COMPLETE, instruction)
+    invocation = Invocation()
+    try:
+        try:
+            with program.make_context(NAME, list(arguments), obj=invocation) as context:
+                return program.invoke(context) or 0
+        except click.exceptions.Exit as ended:
+            return ended.exit_code
+        except click.ClickException as error:
+            invocation.output.format = _format_of(arguments) or invocation.output.format
+            return failure.report(invocation, failure.from_click(invocation, error))
+        except ModelkeepError as error:
+            return failure.report(invocation, error)
+        except KeyboardInterrupt:
+            return failure.report(invocation, failure.InterruptedRunError())
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            return failure.report(invocation, failure.from_os(error))
+        except Exception as error:
+            invocation.output.tell(traceback.format_exc().rstrip())
+            bug = failure.BugError(
+                f"this is a mistake in modelkeep: {type(error).__name__}",
+                hint="please report it with the lines above",
+            )
+            return failure.report(invocation, bug)
+    except BrokenPipeError:
+        abandon_stdout()
+        return failure.BROKEN_PIPE
+
+
+def _format_of(arguments: Sequence[str]) -> str | None:
+    """Find `--format` where parsing failed before it was reached."""
+    words = list(arguments)
+    if "--" in words:
+        words = words[: words.index("--")]
+    for word, after in zip(words, [*words[1:], ""], strict=True):
+        value = after if word == "--format" else word.removeprefix("--format=")
+        if value != word and value in FORMATS:
+            return value
+    return None
