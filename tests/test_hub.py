@@ -201,6 +201,16 @@ def test_refusals(
     assert (answer.status, answer.headers["X-Error-Code"]) == (status, code)
 
 
+@pytest.mark.parametrize("kind", ["dataset", "space", "kernel"])
+def test_each_kind_has_its_own_names_and_routes(hub: Hub, tiny_repo: Repository, kind: str) -> None:
+    repo = hub.repo("org/tiny", kind)
+    repo.commit({"config.json": kind.encode()})
+    answer = fetch(f"{hub.endpoint}/{kind}s/org/tiny/resolve/main/config.json")
+    assert (answer.body, answer.headers["X-Repo-Commit"]) == (kind.encode(), repo.sha)
+    facts = fetch(f"{hub.endpoint}/api/{kind}s/org/tiny").json()
+    assert (facts["id"], facts["sha"]) == ("org/tiny", repo.sha)
+
+
 def test_a_moved_repository_is_found_under_its_old_name(hub: Hub, tiny_repo: Repository) -> None:
     hub.move(tiny_repo, "new-org/tiny")
     answer = fetch(f"{hub.endpoint}/org/tiny/resolve/main/config.json")

@@ -15,7 +15,7 @@ from tests.hub.xet import Xet
 _KINDS = {plural: kind for kind, plural in PLURALS.items()}
 _RESOLVE = re.compile(
     r"/(?:(?P<plural>datasets|spaces|kernels)/)?(?P<id>[^/]+(?:/[^/]+)?)"
-    r"/(?:resolve|raw)/(?P<revision>[^/]+)/(?P<path>.+)"
+    r"/resolve/(?P<revision>[^/]+)/(?P<path>.+)"
 )
 _READS = ("GET", "HEAD")
 
