@@ -38,8 +38,8 @@ def require_free(path: Path, needed: int, *, doing: str) -> None:
     if needed > free:
         raise NoSpaceError(
             f"{doing} needs {readable(needed)}, only {readable(free)} are free at `{path}`",
-            hint="make room: `modelkeep gc --free` "
-            f"{readable(needed - free, rounding_up=True).replace(' ', '')}",
+            hint=f"make room for {readable(needed - free, rounding_up=True)} more:"
+            " `modelkeep ls` shows what there is, `modelkeep rm REPO` removes it",
             path=path,
         )
 
