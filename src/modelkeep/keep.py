@@ -306,24 +306,29 @@ class Keep:
 
     def verify(
         self,
-        repo: str | Repo | None = None,
-        *,
+        *repos: str | Repo,
         jobs: int | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> VerifyReport:
-        """Hash every blob of a repo, or of the whole store, and compare with its name. Offline."""
-        digests: set[Digest]
-        if repo is None:
-            digests = {digest for digest, _ in self.store.blobs()}
-        else:
+        """Hash the blobs of repos, or of the whole store, and compare with their names. Offline."""
+        return verify(self.store, sorted(self.digests(*repos)), jobs=jobs, progress=progress)
+
+    def digests(self, *repos: str | Repo) -> dict[Digest, int]:
+        """Return the blobs that repos use, or all of the store, with their sizes in bytes."""
+        if not repos:
+            return {digest: status.st_size for digest, status in self.store.blobs()}
+        sizes = {}
+        for repo in repos:
             name, wanted = _parse(repo, None, None)
             commits = [self.target(name, wanted).commit] if wanted else self.hub.commits(name)
             if not commits:
-                raise NotFoundError(f"`{name}` is not in the keep", hint="modelkeep ls")
-            digests = {
-                file.digest for commit in commits for file in self.target(name, commit).files
-            }
-        return verify(self.store, sorted(digests), jobs=jobs, progress=progress)
+                raise NotFoundError(
+                    f"`{name}` is not in the keep", hint="see what is: modelkeep ls"
+                )
+            for commit in commits:
+                files = self.target(name, commit).files
+                sizes.update({file.digest: file.size for file in files})
+        return sizes
 
     def _require_writable(self) -> None:
         if self.read_only:

@@ -26,6 +26,12 @@ def plain(value: object) -> Any:
     return value
 
 
+def fields(result: object) -> dict[str, object]:
+    """Return the fields of a dataclass as a document."""
+    found: dict[str, object] = plain(result)
+    return found
+
+
 def error(failure: ModelkeepError, exit_code: int | None = None) -> dict[str, object]:
     """Return the object that stands under `error`."""
     return {

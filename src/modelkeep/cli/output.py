@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
@@ -41,20 +41,22 @@ class Output:
         quiet: Iterable[str] = (),
     ) -> None:
         """Print a result on stdout in the format asked for. Call it once."""
-        if self.format == "json":
-            self._write_document(document)
-        elif self.format == "quiet":
-            for line in quiet:
-                _write(sys.stdout, line)
+        with _explained():
+            if self.format == "json":
+                self._write_document(document)
+            elif self.format == "quiet":
+                for line in quiet:
+                    _write(sys.stdout, line)
+            sys.stdout.flush()
         self.show(human)
-        sys.stdout.flush()
 
     def show(self, blocks: Iterable[str | Table]) -> None:
         """Show a part of the result to a person at once, before `emit` is called."""
         if self.is_human:
-            for block in blocks:
-                self._write_block(block)
-            sys.stdout.flush()
+            with _explained():
+                for block in blocks:
+                    self._write_block(block)
+                sys.stdout.flush()
 
     def remark(self, text: str) -> None:
         """Tell a person something besides the result."""
@@ -140,6 +142,22 @@ def prepare_streams() -> None:
 def abandon_stdout() -> None:
     """Forget what nobody reads any more, so that the interpreter does not complain at its end."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn what the system says of stdout into one of modelkeep's errors."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        from modelkeep.fs.oserrors import translate
+
+        abandon_stdout()
+        failure = translate(error, doing="writing to stdout")
+        failure.hint = None  # what helps a keep does not help a pipe or a file
+        raise failure from error
 
 
 def _painted(text: str, colour: str, stream: TextIO) -> str:

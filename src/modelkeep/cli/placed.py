@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
 from modelkeep import settings
@@ -28,13 +29,17 @@ def report(invocation: Invocation, pulled: Pulled, revision: str | None) -> None
         f"  {fetched}, {stored}, {saved}",
     ]
     if pulled.modes:
-        how = ", ".join(
-            f"{human.counted(count, 'file')} {_HOW[mode]}" for mode, count in pulled.modes.items()
-        )
-        lines.append(f"  placed  {how}")
+        lines.append(f"  placed  {placement(pulled.modes)}")
     code = loading_line(pulled.repo, pulled.type, revision, pulled.snapshot)
     lines.append(f"  load    {code or pulled.snapshot}")
     invocation.output.show(lines)
+
+
+def placement(modes: Mapping[str, int]) -> str:
+    """Say how files were put where they are."""
+    return ", ".join(
+        f"{human.counted(count, 'file')} {_HOW[mode]}" for mode, count in modes.items() if count
+    )
 
 
 def activation(invocation: Invocation, hub: Path) -> str | None:

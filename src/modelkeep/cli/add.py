@@ -1,0 +1,46 @@
+"""`modelkeep add`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from modelkeep.cli.options import REPO, TYPE, Command, Invocation
+from modelkeep.cli.placed import remind, report
+from modelkeep.hub.repo import DEFAULT_REVISION
+
+
+@click.command(
+    "add",
+    cls=Command,
+    examples=(
+        "modelkeep add ./checkpoint-900 --as my-team/classifier",
+        "modelkeep add ./checkpoint-950 --as my-team/classifier --revision v2",
+        "modelkeep add ./corpus --as my-team/corpus --type dataset",
+    ),
+)
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--as", "name", metavar="ORG/NAME", type=REPO, required=True, help="Its name.")
+@click.option(
+    "--revision",
+    metavar="REV",
+    default=DEFAULT_REVISION,
+    show_default=True,
+    help="The branch or tag to move to it.",
+)
+@click.option("--type", "kind", type=TYPE, help="What it is; a model where nothing is said.")
+@click.pass_obj
+def command(invocation: Invocation, path: Path, name: str, revision: str, kind: str | None) -> None:
+    """Make a local model folder a repo of the keep.
+
+    Everybody who uses the keep then loads it by its name, without a network. The folder stays as it
+    is and may change or go. The commit follows from the content, and a later pull of the same name
+    does not replace it without `--force`.
+    """
+    keep = invocation.open_keep(create=True)
+    with invocation.output.progress(f"add {name}") as progress:
+        added = keep.add(path, name, revision, type=kind, progress=progress)
+    report(invocation, added, revision)
+    invocation.output.emit({"repos": [added]}, quiet=[str(added.snapshot)])
+    remind(invocation, keep.hub.directory)
