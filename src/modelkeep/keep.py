@@ -4,6 +4,7 @@
     keep.pull("org/name")
 
 Nothing here prints; what happened is returned, what went wrong is raised as a `ModelkeepError`.
+What talks to a network is imported when it is needed: most verbs do without.
 """
 
 from __future__ import annotations
@@ -12,28 +13,30 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from modelkeep import settings as settings_module
 from modelkeep.errors import NotFoundError, ReadOnlyError, SettingsError, UsageError
 from modelkeep.fs import durable
 from modelkeep.fs.oserrors import explained
 from modelkeep.fs.probe import is_read_only
-from modelkeep.hub import add as adding
 from modelkeep.hub import link as linking
 from modelkeep.hub import listing as listings
-from modelkeep.hub import pull as pulling
 from modelkeep.hub import remove as removing
 from modelkeep.hub import where as locating
 from modelkeep.hub.cache import HubCache
 from modelkeep.hub.listing import Listing
-from modelkeep.hub.progress import Progress
 from modelkeep.hub.repo import DEFAULT_REVISION, Repo, RepoType, check_revision, parse
 from modelkeep.hub.tree import TreeFile
-from modelkeep.hub.upstream import Upstream
 from modelkeep.settings import Decided, KeepSettings
 from modelkeep.store.digest import Digest
 from modelkeep.store.store import Mode, Store
 from modelkeep.store.verify import VerifyReport, verify
+
+if TYPE_CHECKING:
+    from modelkeep.hub.progress import Progress
+    from modelkeep.hub.pull import Pulled
+    from modelkeep.hub.upstream import Upstream
 
 _STORE = "store"
 _HUB = "hub"
@@ -150,12 +153,15 @@ class Keep:
         limit_rate: int | None = None,
         token: str | None = None,
         progress: Progress | None = None,
-    ) -> pulling.Pulled:
+    ) -> Pulled:
         """Make a revision of a repo complete in the keep: `org/name[@revision]`.
 
         `include` and `exclude` are file patterns as of `hf download`; `limit_rate` is bytes a
         second; `force` lets a branch made by `add` follow upstream. Resumes what was interrupted.
         """
+        from modelkeep.hub import pull as pulling
+        from modelkeep.hub.progress import Progress
+
         name, wanted = _parse(repo, revision, type)
         self._require_writable()
         progress = progress or Progress()
@@ -172,6 +178,8 @@ class Keep:
 
     def upstream(self, *, token: str | None = None, progress: Progress | None = None) -> Upstream:
         """Return the endpoint this keep fetches from."""
+        from modelkeep.hub.upstream import Upstream
+
         decided = self.endpoint
         return Upstream(
             decided.value if decided else None,
@@ -187,8 +195,11 @@ class Keep:
         *,
         type: str | None = None,  # noqa: A002 - the Hub's word
         progress: Progress | None = None,
-    ) -> pulling.Pulled:
+    ) -> Pulled:
         """Make a local model folder a repo of the keep, loadable by its name."""
+        from modelkeep.hub import add as adding
+        from modelkeep.hub.progress import Progress
+
         name, wanted = _parse(repo, None, type)
         self._require_writable()
         return adding.add(

@@ -7,7 +7,6 @@ trouble of all. Nothing is imported here that a quick command would wait for.
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +41,8 @@ class KeepSettings:
 
 def read_keep_settings(keep: Path) -> KeepSettings:
     """Read `keep.toml`; defaults where there is none. SettingsError says which line is wrong."""
+    import tomllib
+
     path = keep / KEEP_FILE
     try:
         fields = tomllib.loads(path.read_text(encoding="utf-8"))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
 import click
 
-from modelkeep.cli import document
 from modelkeep.cli.options import Invocation
 from modelkeep.errors import ModelkeepError, UsageError
-from modelkeep.fs.oserrors import translate
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
@@ -42,6 +41,8 @@ class DeclinedError(ModelkeepError):
 
 def report(invocation: Invocation, failure: ModelkeepError) -> int:
     """Show a failure and return the exit code."""
+    from modelkeep.cli import document
+
     code = exit_code(invocation, failure)
     found = {"error": document.error(failure, code)}
     if isinstance(failure, InterruptedRunError):
@@ -68,5 +69,7 @@ def from_click(invocation: Invocation, error: click.ClickException) -> Modelkeep
 
 def from_os(error: OSError) -> ModelkeepError:
     """Return what the system refused, where no layer below has said what it was for."""
-    path = None if error.filename is None else Path(str(error.filename))
+    from modelkeep.fs.oserrors import translate
+
+    path = None if error.filename is None else Path(os.fsdecode(error.filename))
     return translate(error, path, doing="working")

@@ -20,12 +20,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.shell_completion import CompletionItem
 
 from modelkeep import settings
 from modelkeep.cli.output import FORMATS, Output
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from modelkeep.keep import Keep
 
 # Group keeps are written by all members; what stock clients make there is cured by default ACLs.
@@ -130,6 +131,8 @@ class RepoName(click.types.StringParamType):
         incomplete: str,
     ) -> list[CompletionItem]:
         """Return the repos of the keep that begin with what was typed."""
+        from click.shell_completion import CompletionItem
+
         from modelkeep.hub.cache import HubCache
 
         invocation = ctx.find_object(Invocation)
