@@ -65,6 +65,11 @@ def is_link_limit(error: OSError) -> bool:
     return error.errno == errno.EMLINK
 
 
+def is_no_program(error: OSError) -> bool:
+    """Tell whether the kernel does not know how to execute a file: a script without `#!`."""
+    return error.errno == errno.ENOEXEC
+
+
 def is_no_shortcut(error: OSError) -> bool:
     """Tell whether the kernel declines to copy between these files by itself."""
     return error.errno in _NO_SHORTCUT
