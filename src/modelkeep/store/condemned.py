@@ -13,14 +13,17 @@ from __future__ import annotations
 import os
 import time
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from modelkeep.errors import ModelkeepError
 from modelkeep.fs import durable
 from modelkeep.fs.clock import now_ns
 from modelkeep.fs.oserrors import explained
 from modelkeep.fs.space import allocated_bytes
 from modelkeep.fs.syncpoint import reach
+from modelkeep.store import meta as metas
 from modelkeep.store.digest import Digest
 from modelkeep.store.roots import ReferenceIndex
 from modelkeep.store.store import Store
@@ -43,13 +46,12 @@ class Released:
 def wait_out(store: Store, digest: Digest) -> None:
     """Wait until no collector is working on a blob. Call between referring to it and using it."""
     mark = store.layout.condemned(digest)
-    while True:
-        try:
-            age_ns = now_ns(store.layout.tmp) - mark.stat().st_mtime_ns
-        except FileNotFoundError:
-            return
-        if age_ns > _MARK_LIFETIME_S * 1e9:
-            durable.remove(mark)
+    started = time.monotonic()
+    while mark.exists():
+        # By a clock of ours too: one that was set back may have left a mark from the future.
+        if time.monotonic() - started > _MARK_LIFETIME_S or _is_outlived(store, mark):
+            with suppress(ModelkeepError):  # a reader may not remove it and need not
+                durable.remove(mark)
             return
         time.sleep(_POLL_S)
 
@@ -61,7 +63,11 @@ def release(store: Store, digest: Digest, references: ReferenceIndex) -> Release
         return Released(digest, 0, reason)
     nonce = uuid.uuid4().hex.encode()
     if not _set_mark(mark, nonce):
-        return Released(digest, 0, "another collector is working on it")
+        if not _is_outlived(store, mark):
+            return Released(digest, 0, "another collector is working on it")
+        durable.remove(mark)
+        if not _set_mark(mark, nonce):
+            return Released(digest, 0, "another collector is working on it")
     reach("release:condemned")
     try:
         references.refresh()
@@ -83,28 +89,47 @@ def _take_away(store: Store, digest: Digest, references: ReferenceIndex, blob: P
         except FileNotFoundError:
             return Released(digest, 0, "it is gone already")
     reach("release:trashed")
-    references.refresh()
-    if reason := _in_use(store, digest, references, trashed):
+    try:
+        references.refresh()
+        reason = _in_use(store, digest, references, trashed)
+    except BaseException:
+        durable.publish(trashed, blob)
+        raise
+    if reason:
         durable.publish(trashed, blob)
         return Released(digest, 0, reason)
-    freed = allocated_bytes(trashed.stat())
+    status = trashed.stat()
+    side = metas.read(store.layout.meta(digest))
+    # The side file of somebody who published the same content anew just now is his.
+    if side is None or side.inode == status.st_ino:
+        durable.remove(store.layout.meta(digest))
+        durable.remove(store.layout.used(digest))
+    reach("release:forgotten")
     durable.remove(trashed)
     reach("release:unlinked")
-    durable.remove(store.layout.meta(digest))
-    durable.remove(store.layout.used(digest))
-    return Released(digest, freed, None)
+    return Released(digest, allocated_bytes(status), None)
 
 
 def _in_use(store: Store, digest: Digest, references: ReferenceIndex, blob: Path) -> str | None:
     if reference := references.alive(digest):
         return f"used by {reference.file.parent}"
-    if any(store.layout.leases.iterdir()):
-        return "leases are held in this keep"
+    with explained("looking for leases", store.layout.leases):
+        if any(store.layout.leases.iterdir()):
+            return "leases are held in this keep"
     try:
-        links = blob.stat().st_nlink
+        with explained("looking at a blob", blob):
+            links = blob.stat().st_nlink
     except FileNotFoundError:
         return "it is gone already"
     return f"linked from {links - 1} other place(s)" if links > 1 else None
+
+
+def _is_outlived(store: Store, mark: Path) -> bool:
+    try:
+        set_at = mark.stat().st_mtime_ns
+        return now_ns(store.layout.tmp) - set_at > _MARK_LIFETIME_S * 1e9
+    except (FileNotFoundError, ModelkeepError):
+        return False
 
 
 def _set_mark(mark: Path, nonce: bytes) -> bool:

@@ -15,8 +15,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from modelkeep.errors import ModelkeepError
 from modelkeep.fs import durable
 from modelkeep.fs.identity import mount_namespace
+from modelkeep.fs.oserrors import explained
 from modelkeep.store.digest import Digest
 from modelkeep.times import utc_now
 
@@ -37,9 +39,13 @@ class Reference:
         return self.root.directory / self.path
 
     def is_alive(self) -> bool:
-        """Tell whether the path still leads to a file, or might."""
+        """Tell whether the path is still there, or might be.
+
+        A symbolic link counts whatever it leads to: while a collector holds the blob in its hands,
+        links to it lead nowhere.
+        """
         try:
-            self.file.stat()
+            self.file.lstat()
         except FileNotFoundError:
             return not self.root.is_reachable()
         except OSError:
@@ -59,6 +65,7 @@ class Root:
     directory: Path
     home: tuple[str, str] | None
     _refs: Path
+    _mode: int = 0o644
 
     def refer(self, uses: Iterable[tuple[Digest, str]]) -> None:
         """Record durably, in one write, that paths inside the root are about to use blobs.
@@ -69,22 +76,22 @@ class Root:
         lines = [f"{digest} {path}" for digest, path in uses]
         if any("\n" in line for line in lines):
             raise ValueError("a path in a root cannot hold a newline")
-        durable.append_line(self._refs, "\n".join(lines))
+        durable.append_line(self._refs, "\n".join(lines), mode=self._mode)
 
     def references(self, offset: int = 0) -> tuple[list[Reference], int]:
         """Return the references written since byte `offset`, and where the next call goes on.
 
-        Torn or foreign lines are passed over.
+        Torn or foreign lines are passed over. Raises ModelkeepError where they cannot be read.
         """
         try:
-            with self._refs.open("rb") as file:
+            with explained("reading references", self._refs), self._refs.open("rb") as file:
                 file.seek(offset)
                 data = file.read()
         except FileNotFoundError:
             return [], offset
         complete = data.rfind(b"\n") + 1
         found = []
-        for line in data[:complete].decode(errors="replace").splitlines():
+        for line in data[:complete].decode(errors="replace").split("\n"):
             digest, _, path = line.partition(" ")
             try:
                 found.append(Reference(Digest.parse(digest), self, path))
@@ -95,10 +102,11 @@ class Root:
     def paths(self) -> frozenset[str]:
         """Return every path in the root that was ever to use a blob."""
         try:
-            text = self._refs.read_text(encoding="utf-8", errors="replace")
+            with explained("reading references", self._refs):
+                text = self._refs.read_text(encoding="utf-8", errors="replace")
         except FileNotFoundError:
             return frozenset()
-        return frozenset(line.partition(" ")[2] for line in text.splitlines())
+        return frozenset(line.partition(" ")[2] for line in text.split("\n"))
 
     def is_reachable(self) -> bool:
         """Tell whether a missing path proves anything: the same path elsewhere is another cache."""
@@ -112,9 +120,10 @@ def _here() -> tuple[str, str]:
 class Roots:
     """All roots of one store."""
 
-    def __init__(self, directory: Path, store_root: Path) -> None:
+    def __init__(self, directory: Path, store_root: Path, *, shared: bool = False) -> None:
         self._directory = directory
         self._store_root = store_root
+        self._mode = 0o664 if shared else 0o644
 
     def register_own_hub(self, relative: str) -> Root:
         """Register the keep's own hub, by a path relative to the store so that a keep may move."""
@@ -124,7 +133,7 @@ class Roots:
         """Register a cache of this machine; the same cache always gets the same root."""
         directory = cache.resolve()
         for root in self:
-            if root.id == OWN_HUB and root.directory == directory:
+            if root.id == OWN_HUB and root.directory.resolve() == directory:
                 return root
         host, namespace = _here()
         name = hashlib.sha256(f"{host}\0{namespace}\0{directory}".encode()).hexdigest()[:32]
@@ -138,7 +147,8 @@ class Roots:
 
     def __iter__(self) -> Iterator[Root]:
         try:
-            names = sorted(path.name for path in self._directory.iterdir())
+            with explained("looking for roots", self._directory):
+                names = sorted(path.name for path in self._directory.iterdir())
         except FileNotFoundError:
             return
         for name in names:
@@ -153,12 +163,14 @@ class Roots:
             home = (
                 (str(fields["host"]), str(fields["mount_namespace"])) if "host" in fields else None
             )
-            return Root(name, directory, home, folder / "refs")
-        except FileNotFoundError:
-            return None
+            return Root(name, directory, home, folder / "refs", self._mode)
+        except (FileNotFoundError, NotADirectoryError):
+            if not (folder / "refs").exists():
+                return None  # somebody is registering it just now, or it is no root
         except (OSError, ValueError, KeyError, TypeError):
-            # The root's place is unknown, so nothing it refers to can be proved dead.
-            return Root(name, folder / "unreadable", ("unknown", "unknown"), folder / "refs")
+            pass
+        # The root's place is unknown, so nothing it refers to can be proved dead.
+        return Root(name, folder / "unreadable", ("unknown", "unknown"), folder / "refs")
 
     def _write(self, name: str, fields: dict[str, object]) -> Root:
         folder = self._directory / name
@@ -178,20 +190,28 @@ class ReferenceIndex:
         self._roots = roots
         self._offsets: dict[str, int] = {}
         self._by_digest: dict[Digest, list[Reference]] = {}
+        self._unreadable: dict[str, Root] = {}
         self.refresh()
 
     def refresh(self) -> None:
         """Take in what was appended since the last look."""
         for root in self._roots:
-            found, self._offsets[root.id] = root.references(self._offsets.get(root.id, 0))
+            try:
+                found, self._offsets[root.id] = root.references(self._offsets.get(root.id, 0))
+            except ModelkeepError:
+                self._unreadable[root.id] = root
+                continue
             for reference in found:
                 self._by_digest.setdefault(reference.digest, []).append(reference)
 
     def alive(self, digest: Digest, *, besides: Path | None = None) -> Reference | None:
         """Return one living reference to a blob, None where there is none.
 
-        `besides` leaves out references below one directory: those that are about to go.
+        `besides` leaves out references below one directory: those that are about to go. A root
+        whose references cannot be read may use any blob.
         """
+        for root in self._unreadable.values():
+            return Reference(digest, root, "unreadable")
         for reference in self._by_digest.get(digest, ()):
             if besides is not None and reference.file.is_relative_to(besides):
                 continue

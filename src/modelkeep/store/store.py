@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from modelkeep.errors import CorruptError, SettingsError, UnknownFormatError
+from modelkeep.errors import AccessError, CorruptError, SettingsError, UnknownFormatError
 from modelkeep.fs import durable, probe
 from modelkeep.fs.oserrors import explained
 from modelkeep.fs.probe import Capabilities
@@ -59,7 +59,7 @@ class Store:
         self.id = str(header["id"])
         self.mode: Mode = "group" if header.get("mode") == "group" else "private"
         self.capabilities = Capabilities.from_dict(header.get("capabilities"))
-        self.roots = Roots(layout.roots, layout.root)
+        self.roots = Roots(layout.roots, layout.root, shared=self.mode == "group")
 
     @classmethod
     def create(cls, directory: Path, mode: Mode = "private") -> Store:
@@ -82,7 +82,9 @@ class Store:
             "created_at": utc_now(),
             "capabilities": probe.probe(layout.tmp).to_dict(),
         }
-        durable.write_bytes(layout.header, json.dumps(header, indent=1).encode() + b"\n")
+        temporary = layout.tmp / durable.unique_name()
+        durable.write_bytes(temporary, json.dumps(header, indent=1).encode() + b"\n")
+        durable.publish(temporary, layout.header)  # of two creators at once the first one counts
         return cls.open(directory)
 
     @classmethod
@@ -119,8 +121,8 @@ class Store:
     def blobs(self) -> Iterator[tuple[Digest, os.stat_result]]:
         """Yield the name and status of every blob, in no order; foreign names are passed over."""
         for algorithm in (SHA256, GIT_SHA1):
-            for shard in os.scandir(self.layout.blobs / algorithm):
-                for entry in os.scandir(shard):
+            for shard in _entries(self.layout.blobs / algorithm):
+                for entry in _entries(shard.path) if shard.is_dir() else ():
                     digest = Digest.from_etag(entry.name)
                     if digest is None or digest.algorithm != algorithm:
                         continue
@@ -133,7 +135,8 @@ class Store:
         """Describe a blob without reading its bytes; None where it is missing."""
         path = self.layout.blob(digest)
         try:
-            status = path.stat()
+            with explained("looking at a blob", path):
+                status = path.stat()
         except FileNotFoundError:
             return None
         meta = metas.read(self.layout.meta(digest))
@@ -160,7 +163,8 @@ class Store:
 
         `part` is a regular file on the store's file system that nobody else writes. It is hashed
         unless the caller has just done so (`verified`). Returns False where the content was here
-        already. Raises CorruptError, and leaves `part`, where the bytes are not what the name says.
+        already. Raises CorruptError, and leaves `part`, where the bytes are not what the name says;
+        FileNotFoundError where the content was here and a collector has just taken it away.
         A crash at any step leaves `part`, or the finished blob, or both.
         """
         if not verified:
@@ -212,10 +216,12 @@ class Store:
     def describe(self, digest: Digest, source: Source | None) -> None:
         """Add a source to a blob's side file, and see that the file speaks of this inode.
 
-        Raises CorruptError where the bytes have changed since they were hashed.
+        Raises CorruptError where the bytes have changed since they were hashed, FileNotFoundError
+        where the blob is gone. Whoever may only read can still call this without a source.
         """
         path, side = self.layout.blob(digest), self.layout.meta(digest)
-        status = path.stat()
+        with explained("looking at a blob", path):
+            status = path.stat()
         old = metas.read(side)
         meta = old
         if meta is None or not meta.describes(status) or meta.bad_since:
@@ -224,7 +230,11 @@ class Store:
             meta = meta.hashed(status, now=now) if meta else Meta.of(status, now=now)
         meta = meta.with_sources([source] if source else [])
         if meta != old:
-            metas.write(side, meta)
+            try:
+                metas.write(side, meta)
+            except AccessError:
+                if source is not None:
+                    raise
 
     def mark_used(self, digest: Digest) -> None:
         """Stamp the last use; best effort, since readers may have no right to write."""
@@ -234,8 +244,10 @@ class Store:
         except FileNotFoundError:
             try:
                 descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, _SHARED_FILE)
-                os.fchmod(descriptor, _SHARED_FILE)
-                os.close(descriptor)
+                try:
+                    os.fchmod(descriptor, _SHARED_FILE)
+                finally:
+                    os.close(descriptor)
             except OSError:
                 return  # a use that cannot be recorded is still a use
         except OSError:
@@ -257,5 +269,11 @@ class Store:
                 f" (expected {digest}, got {got}, {size} bytes)",
                 expected=str(digest),
                 got=str(got),
+                hint="modelkeep verify names every damaged file and the repos that use it",
                 path=path,
             )
+
+
+def _entries(directory: str | Path) -> list[os.DirEntry[str]]:
+    with explained("listing blobs", Path(directory)), os.scandir(directory) as entries:
+        return list(entries)

@@ -10,10 +10,13 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+from modelkeep.errors import ModelkeepError
 from modelkeep.fs import durable
 from modelkeep.fs.clock import now_ns
+from modelkeep.fs.oserrors import explained
 from modelkeep.store.layout import StoreLayout
 
 _DAY_NS = 86_400 * 10**9
@@ -38,17 +41,18 @@ def sweep(layout: StoreLayout) -> list[Path]:
                 shutil.rmtree(path)
             else:
                 durable.remove(path)
-        except OSError:
+        except (OSError, ModelkeepError):
             continue  # another user's leftovers, or another sweep was quicker
         removed.append(path)
     return removed
 
 
 def _older_than(directory: Path, age_ns: int) -> Iterator[Path]:
-    with os.scandir(directory) as entries:
-        found = [
-            (Path(entry.path), entry.stat(follow_symlinks=False).st_mtime_ns) for entry in entries
-        ]
+    found = []
+    with explained("looking for leftovers", directory), os.scandir(directory) as entries:
+        for entry in entries:
+            with suppress(FileNotFoundError):  # temporary files come and go
+                found.append((Path(entry.path), entry.stat(follow_symlinks=False).st_mtime_ns))
     if found:
         now = now_ns(directory)
         yield from (path for path, mtime in found if now - mtime > age_ns)
