@@ -27,9 +27,13 @@ def unique_name(prefix: str = "") -> str:
     return prefix + os.urandom(16).hex()
 
 
+TEMPORARY = ".modelkeep-"
+"""What the names of unfinished files begin with."""
+
+
 def temporary_beside(path: Path) -> Path:
     """Return a hidden unique name in the directory of `path`."""
-    return path.parent / unique_name(".modelkeep-")
+    return path.parent / unique_name(TEMPORARY)
 
 
 def write_bytes(path: Path, data: bytes, *, mode: int = 0o644, scratch: Path | None = None) -> None:
@@ -39,7 +43,7 @@ def write_bytes(path: Path, data: bytes, *, mode: int = 0o644, scratch: Path | N
     file lies beside `path`, or in `scratch`, a directory of the same file system, where a stranger
     left beside `path` by a crash would do harm. A symbolic link at `path` is replaced.
     """
-    temporary = temporary_beside(path) if scratch is None else scratch / unique_name()
+    temporary = temporary_beside(path) if scratch is None else temporary_beside(scratch / path.name)
     with explained("writing", path):
         try:
             fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

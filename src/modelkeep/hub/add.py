@@ -26,7 +26,7 @@ from modelkeep.hub.materialise import OWN_HUB_RUNGS, Materialiser, Placement
 from modelkeep.hub.progress import Progress
 from modelkeep.hub.pull import Pulled
 from modelkeep.hub.repo import Repo
-from modelkeep.hub.tree import TreeFile
+from modelkeep.hub.tree import TreeFile, is_path
 from modelkeep.store.digest import GIT_SHA1, SHA256, hash_bytes, hash_file
 from modelkeep.store.meta import Source
 from modelkeep.store.store import Store
@@ -70,7 +70,8 @@ _LFS_SUFFIXES = frozenset(
         ".zst",
     ]
 )
-_LFS_PATTERNS = ("saved_model/*", "*tfevents*")
+_LFS_PATTERNS = ("*.lfs.*", "*.tar.*", "*tfevents*")
+_LFS_FOLDER = "saved_model/"
 _LFS_SIZE = 10 * 1024 * 1024
 
 # What lies in working folders and is no part of a model.
@@ -96,14 +97,15 @@ def add(
     `any_folder`; BusyError where a file changes meanwhile. Interrupted, it leaves nothing visible.
     """
     started = time.monotonic()
-    sources = dict(_files(folder))
+    found = list(_files(folder))
+    sources = {path: source for path, source, _ in found}
     if not any_folder and not _looks_like_a_model(sources):
         raise UsageError(
             f"`{folder}` does not look like a model: no {_MODEL_SIGNS[0]} and no weights",
             hint="name the folder save_pretrained wrote; --type dataset for a data set",
             path=folder,
         )
-    progress.started(len(sources), sum(source.stat().st_size for source in sources.values()))
+    progress.started(len(found), sum(size for _, _, size in found))
     tree = [_describe(path, source, progress) for path, source in sources.items()]
     commit = commit_of(tree)
     reach("add:hashed")
@@ -113,18 +115,10 @@ def add(
     )
     for file in tree:
         origin = Source(str(repo), commit, file.path, None)
-        if file.digest in new:
-            _store_copy(store, sources[file.path], file, origin)
-        else:
-            store.describe(file.digest, origin)
+        _bring(store, sources[file.path], file, origin)
         reach("add:published")
     placement = Placement()
-    materialiser = Materialiser(store, hub, store.roots.own_hub(), OWN_HUB_RUNGS)
-    if materialiser.place_blobs(repo, tree, placement):
-        raise BusyError(
-            f"`{repo}` is being removed from the keep while it is added", hint="run add again"
-        )
-    snapshot = materialiser.finish(repo, commit, tree, tree=tree, refs=(revision,))
+    snapshot = _appear(store, hub, repo, commit, tree, revision, placement)
     stored = sum(file.size for file in new.values())
     return Pulled(
         repo=repo.id,
@@ -141,6 +135,26 @@ def add(
     )
 
 
+def _appear(
+    store: Store,
+    hub: HubCache,
+    repo: Repo,
+    commit: str,
+    tree: list[TreeFile],
+    revision: str,
+    placement: Placement,
+) -> Path:
+    materialiser = Materialiser(store, hub, store.roots.own_hub(), OWN_HUB_RUNGS)
+    try:
+        if not materialiser.place_blobs(repo, tree, placement):
+            return materialiser.finish(repo, commit, tree, tree=tree, refs=(revision,))
+    except FileNotFoundError:
+        pass  # a removal was at work on the same repo
+    raise BusyError(
+        f"`{repo}` is being removed from the keep while it is added", hint="run add again"
+    )
+
+
 def commit_of(files: list[TreeFile]) -> str:
     """Return the commit id of added files: 40 hex digits that follow from paths and contents."""
     lines = sorted(f"{file.path}\0{file.digest}\0{file.size}\n" for file in files)
@@ -148,8 +162,11 @@ def commit_of(files: list[TreeFile]) -> str:
     return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
-def _files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Yield the regular files below a folder by their path in the repo, links followed to files."""
+def _files(folder: Path) -> Iterator[tuple[str, Path, int]]:
+    """Yield the regular files below a folder: path in the repo, real path, size in bytes.
+
+    Links are followed to files; what cannot be a file of a repo is refused, not left out.
+    """
     if not folder.is_dir():
         raise NotFoundError(
             f"`{folder}` is not a folder", hint="name the folder that save_pretrained wrote"
@@ -161,16 +178,33 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
     with explained("reading the folder", folder):
         for base, folders, names in os.walk(folder, onerror=refuse):
             folders[:] = sorted(name for name in folders if name not in _SKIPPED_FOLDERS)
+            for name in folders:
+                if Path(base, name).is_symlink():
+                    raise UsageError(
+                        f"`{Path(base, name)}` is a link to a folder",
+                        hint="put the folder itself there, or remove the link",
+                        path=Path(base, name),
+                    )
             for name in sorted(names):
                 path = Path(base, name)
                 try:
-                    regular = stat.S_ISREG(path.stat().st_mode)
+                    status = path.stat()
                 except FileNotFoundError as error:
                     raise NotFoundError(
                         f"`{path}` is a link to nothing", hint="remove or mend it", path=path
                     ) from error
-                if regular:
-                    yield path.relative_to(folder).as_posix(), path.resolve()
+                if stat.S_ISREG(status.st_mode):
+                    yield _repo_path(path, folder), path.resolve(), status.st_size
+
+
+def _repo_path(path: Path, folder: Path) -> str:
+    text = path.relative_to(folder).as_posix()
+    if not is_path(text):
+        raise UsageError(
+            f"{os.fsencode(path)!r} cannot be the name of a file in a repo",
+            hint="rename it: no control characters, no backslash, valid UTF-8",
+        )
+    return text
 
 
 def _looks_like_a_model(sources: dict[str, Path]) -> bool:
@@ -179,10 +213,12 @@ def _looks_like_a_model(sources: dict[str, Path]) -> bool:
 
 def _describe(path: str, source: Path, progress: Progress) -> TreeFile:
     """Hash a file under the name the Hub would give it."""
-    size = source.stat().st_size
-    algorithm = SHA256 if _is_lfs(path, size) else GIT_SHA1
-    with explained("hashing", source):
-        digest, size = hash_file(source, algorithm, progress=progress.advanced)
+    try:
+        with explained("hashing", source):
+            algorithm = SHA256 if _is_lfs(path, source.stat().st_size) else GIT_SHA1
+            digest, size = hash_file(source, algorithm, progress=progress.advanced)
+    except FileNotFoundError as error:
+        raise _changed(source) from error
     progress.file_done(path)
     if algorithm == GIT_SHA1:
         return TreeFile(path, size, digest, digest.hex)
@@ -190,26 +226,39 @@ def _describe(path: str, source: Path, progress: Progress) -> TreeFile:
     return TreeFile(path, size, digest, hash_bytes(pointer.encode(), GIT_SHA1).hex)
 
 
-def _store_copy(store: Store, source: Path, file: TreeFile, origin: Source) -> None:
+def _bring(store: Store, source: Path, file: TreeFile, origin: Source) -> None:
     """Bring a file's content into the store; what is stored is hashed again, not what was read."""
+    try:
+        store.describe(file.digest, origin)
+    except FileNotFoundError:
+        _store_copy(store, source, file, origin)
+
+
+def _store_copy(store: Store, source: Path, file: TreeFile, origin: Source) -> None:
     part = store.layout.tmp / unique_name("add-")
     try:
         Linker((LinkMode.REFLINK, LinkMode.COPY)).place(source, part)
         reach("add:copied")
         store.publish(part, file.digest, source=origin)
     except (CorruptError, FileNotFoundError) as error:
-        raise BusyError(
-            f"`{source}` changed while it was added",
-            hint="add the folder when nothing writes into it",
-            path=source,
-        ) from error
+        raise _changed(source) from error
     finally:
         remove(part)
 
 
+def _changed(source: Path) -> BusyError:
+    return BusyError(
+        f"`{source}` changed while it was added",
+        hint="add the folder when nothing writes into it",
+        path=source,
+    )
+
+
 def _is_lfs(path: str, size: int) -> bool:
+    name = path.rpartition("/")[2]
     return (
         size >= _LFS_SIZE
-        or Path(path).suffix in _LFS_SUFFIXES
-        or any(fnmatchcase(path, pattern) for pattern in _LFS_PATTERNS)
+        or Path(name).suffix in _LFS_SUFFIXES
+        or path.startswith(_LFS_FOLDER)
+        or any(fnmatchcase(name, pattern) for pattern in _LFS_PATTERNS)
     )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelkeep.errors import NotFoundError, UsageError
+from modelkeep.errors import BusyError, NotFoundError, UsageError
 from modelkeep.fs import durable
 from modelkeep.fs.links import Linker, LinkMode
 from modelkeep.fs.oserrors import explained
@@ -16,6 +16,7 @@ from modelkeep.hub.materialise import FOREIGN_RUNGS, Materialiser, Placement
 from modelkeep.hub.repo import Repo, is_commit
 from modelkeep.hub.tree import TreeFile
 from modelkeep.store.condemned import wait_out
+from modelkeep.store.digest import hash_file
 from modelkeep.store.store import Store
 
 _PLAIN_MODE = 0o644
@@ -66,7 +67,12 @@ def into_cache(
     lacking = materialiser.place_blobs(repo, files, placement)
     if lacking:
         raise _gone(repo, commit, lacking)
-    materialiser.finish(repo, commit, files, tree=tree, refs=refs)
+    try:
+        materialiser.finish(repo, commit, files, tree=tree, refs=refs)
+    except FileNotFoundError as error:
+        raise BusyError(
+            f"`{repo}` is being removed from `{cache}`", hint="run link again", path=cache
+        ) from error
     return _linked(repo, commit, cache.resolve(), placement)
 
 
@@ -117,12 +123,18 @@ def _refuse_strangers(files: Sequence[TreeFile], folder: Path) -> None:
                 raise UsageError(
                     f"`{target}` is in the way", hint="choose an empty folder", path=target
                 )
-            if target.is_file() and target.stat().st_size != file.size:
+            if target.is_file() and not _is(target, file):
                 raise UsageError(
                     f"`{target}` is another file than the one in the keep",
                     hint="choose an empty folder, or remove that file",
                     path=target,
                 )
+
+
+def _is(target: Path, file: TreeFile) -> bool:
+    if target.stat().st_size != file.size:
+        return False
+    return hash_file(target, file.digest.algorithm)[0] == file.digest
 
 
 def _gone(repo: Repo, commit: str, files: Sequence[TreeFile]) -> NotFoundError:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from modelkeep.hub import provenance
 from modelkeep.hub.cache import HubCache
+from modelkeep.hub.materialise import COPY_BELOW
 from modelkeep.hub.repo import Repo
 from modelkeep.store.digest import Digest
 from modelkeep.store.store import Store
@@ -192,6 +193,8 @@ def _totals(store: Store, users: Counter[str]) -> StoreTotals:
     for digest, status in store.blobs():
         count += 1
         total += status.st_size
+        if status.st_size < COPY_BELOW:
+            continue  # these are copies indeed
         # Each link besides the store's own is a user's file; a hub that links another way is
         # known by name. One user's copy would be there in any case.
         using = max(status.st_nlink - 1, users[digest.etag])

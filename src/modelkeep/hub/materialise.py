@@ -7,7 +7,7 @@ every blob in it, and a collector sees the reference before the blob is used.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -70,16 +70,17 @@ class Materialiser:
             for digest, file in wanted.items()
             if not self._already(repo, digest, placement, file)
         }
+        self._refer(repo, wanted, pending)
         if not pending:
             return []
-        durable.make_dirs(self._cache.folder(repo) / "blobs")
-        self._root.refer((digest, self._cache.blob_name(repo, digest)) for digest in pending)
-        reach("materialise:referred")
+        blobs = self._cache.folder(repo) / "blobs"
+        durable.make_dirs(blobs)
         lacking = []
         for digest, file in pending.items():
             wait_out(self._store, digest)
             if not self._place(repo, digest, file, placement):
                 lacking.append(file)
+        durable.sync_dir(blobs)
         return lacking
 
     def finish(
@@ -91,9 +92,16 @@ class Materialiser:
         tree: Sequence[TreeFile],
         refs: Iterable[str],
     ) -> Path:
-        """Let the placed files appear: their snapshot, then the tree, then the refs."""
+        """Let the placed files appear: their snapshot, then the tree, then the refs.
+
+        FileNotFoundError, and no ref has moved, where a removal took a blob away meanwhile.
+        """
         self._cache.write_snapshot(repo, commit, files)
         reach("materialise:snapshot")
+        snapshot = self._cache.snapshot(repo, commit)
+        for file in files:
+            if not (snapshot / file.path).exists():
+                raise FileNotFoundError(snapshot / file.path)
         self._cache.write_tree(repo, commit, tree)
         reach("materialise:tree")
         for name in refs:
@@ -101,7 +109,20 @@ class Materialiser:
             reach("materialise:ref")
         for digest in {file.digest for file in files}:
             self._store.mark_used(digest)
-        return self._cache.snapshot(repo, commit)
+        return snapshot
+
+    def _refer(self, repo: Repo, wanted: Collection[Digest], pending: Collection[Digest]) -> None:
+        """Record what is about to be used, and what is used already without a record."""
+        names = {digest: self._cache.blob_name(repo, digest) for digest in wanted}
+        recorded = self._root.paths() if len(pending) < len(names) else frozenset[str]()
+        uses = [
+            (digest, name)
+            for digest, name in names.items()
+            if digest in pending or name not in recorded
+        ]
+        if uses:
+            self._root.refer(uses)
+            reach("materialise:referred")
 
     def _target(self, repo: Repo, digest: Digest) -> Path:
         return self._cache.directory / self._cache.blob_name(repo, digest)
@@ -110,7 +131,7 @@ class Materialiser:
         """Tell whether the content stands here already, checked, so that nothing is to do.
 
         Large files must be the store's very inode. Small ones are copies that people edit, so they
-        are hashed: an edited one is replaced.
+        are hashed: an edited one is replaced, and so is one that shares the store's inode.
         """
         target = self._target(repo, digest)
         try:
@@ -138,6 +159,8 @@ class Materialiser:
             )
         except FileNotFoundError:
             return False
+        if placed.mode is LinkMode.SYMLINK and not self._store.has(digest):
+            return False  # unlike other links, this one does not hold what a collector takes away
         reach("materialise:placed")
         _count(placement, file, placed.mode)
         placement.bytes_copied += placed.bytes_copied

@@ -104,14 +104,14 @@ def pull(
     materialiser = Materialiser(store, hub, store.roots.own_hub(), OWN_HUB_RUNGS)
     refs = () if is_commit(request.revision) else (request.revision,)
     for _ in range(_ROUNDS):
-        _acquire(store, hub, origin, request, commit, files, progress, tally)
         placement = Placement()
         try:
+            _acquire(store, hub, origin, request, commit, files, progress, tally)
             if not materialiser.place_blobs(repo, files, placement):
                 snapshot = materialiser.finish(repo, commit, files, tree=tree, refs=refs)
                 break
         except FileNotFoundError:
-            continue  # somebody removed the repo's folder under our hands: begin again
+            continue  # a removal was at work on the same things: begin again
     else:
         raise BusyError(
             f"`{repo}` is being removed from the keep as fast as it arrives",

@@ -6,15 +6,19 @@ stays, and the plan says so.
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from modelkeep.errors import NotFoundError
 from modelkeep.fs import durable
 from modelkeep.fs.oserrors import explained
+from modelkeep.fs.space import allocated_bytes
 from modelkeep.fs.syncpoint import reach
 from modelkeep.hub.cache import HubCache
 from modelkeep.hub.repo import Repo
@@ -27,7 +31,7 @@ from modelkeep.times import utc_text
 
 @dataclass(frozen=True, slots=True)
 class RemovedItem:
-    """A revision to remove; `bytes` is what only it uses in this keep."""
+    """A revision to remove; `bytes` is what the disk gets back for what only it uses."""
 
     kind: str
     name: str
@@ -96,7 +100,7 @@ def plan(store: Store, hub: HubCache, repo: Repo, revision: str | None) -> Remov
     whole = revision is None or not kept
     staying = _pointed(hub, repo, kept)
     going = {commit: _pointed(hub, repo, [commit]) - staying for commit in chosen}
-    names = _all_blobs(folder) if whole else frozenset[str]().union(*going.values())
+    names = _all_blobs(store, hub, repo) if whole else frozenset[str]().union(*going.values())
     freeable = _freeable(store, folder, names)
     items = tuple(
         RemovedItem(
@@ -125,10 +129,10 @@ def preview(plan: RemovalPlan) -> Removal:
 
 
 def execute(store: Store, hub: HubCache, plan: RemovalPlan) -> Removal:
-    """Carry a plan out: refs, snapshots and trees first, then blobs, then the store's own.
+    """Carry a plan out: refs and snapshots first, then each blob, here and in the store.
 
-    A crash leaves what is not yet removed whole and loadable by commit, or no longer visible; the
-    same command finishes the work.
+    A crash leaves what is not yet removed whole and loadable by commit, or no longer visible.
+    Removing the whole repo finishes the work.
     """
     repo, folder = plan.repo, hub.folder(plan.repo)
     with explained("removing", folder):
@@ -138,51 +142,81 @@ def execute(store: Store, hub: HubCache, plan: RemovalPlan) -> Removal:
         for commit in plan.commits:
             _remove_snapshot(hub, repo, commit)
             reach("remove:snapshot")
-        for name in plan.blobs:
-            durable.remove(folder / "blobs" / name)
-            reach("remove:blob")
-        if plan.whole_repo:
-            shutil.rmtree(folder)
     references = ReferenceIndex(store.roots)
     freed = pending = 0
     kept: Counter[str] = Counter()
-    for digest in filter(None, map(Digest.from_etag, plan.blobs)):
+    for name in plan.blobs:
+        freed += _unlink(folder / "blobs" / name)
+        reach("remove:blob")
+        digest = Digest.from_etag(name)
+        if digest is None:
+            continue
         size = _size(store.path(digest))
         released = release(store, digest, references)
+        reach("remove:released")
         freed += released.bytes_freed
         if released.kept and size:
             pending += size
             kept[released.kept] += 1
+    if plan.whole_repo:
+        # Last: as long as it stands, the same command finds what is left to do.
+        with explained("removing", folder), suppress(FileNotFoundError):
+            shutil.rmtree(folder)
     items = tuple(KeptItem(f"{count} blob(s)", reason) for reason, count in kept.most_common())
     return Removal(plan.remove, items, plan.bytes_planned, freed, pending, dry_run=False)
 
 
 def _freeable(store: Store, folder: Path, names: frozenset[str]) -> dict[str, int]:
-    """Return the sizes of those blobs that nothing outside the repo's folder uses."""
+    """Return what the disk gets back for each of those blobs."""
     references = ReferenceIndex(store.roots)
     sizes = {}
     for name in names:
+        here = _status(folder / "blobs" / name)
         digest = Digest.from_etag(name)
-        if digest is None or references.alive(digest, besides=folder) is None:
-            sizes[name] = _size(folder / "blobs" / name)
+        sizes[name] = allocated_bytes(here) if here and _is_own(here) else 0
+        if digest is None or references.alive(digest, besides=folder) is not None:
+            continue
+        stored = _status(store.path(digest))
+        if stored is None:
+            continue
+        shared = here is not None and os.path.samestat(here, stored)
+        if stored.st_nlink <= 1 + shared:
+            sizes[name] += allocated_bytes(stored)
     return sizes
+
+
+def _is_own(status: os.stat_result) -> bool:
+    return stat.S_ISREG(status.st_mode) and status.st_nlink == 1
+
+
+def _unlink(path: Path) -> int:
+    """Remove a name from the cache; return the bytes that only it held."""
+    status = _status(path)
+    removed = durable.remove(path)
+    return allocated_bytes(status) if removed and status and _is_own(status) else 0
 
 
 def _remove_snapshot(hub: HubCache, repo: Repo, commit: str) -> None:
     """Make a snapshot vanish at once, so that no loader meets half of it."""
     snapshot = hub.snapshot(repo, commit)
     doomed = hub.folder(repo) / durable.unique_name(".snapshot-")
-    try:
+    with suppress(FileNotFoundError):  # another removal was quicker
         snapshot.rename(doomed)
-    except FileNotFoundError:
-        return
-    shutil.rmtree(doomed)
+    reach("remove:hidden")
     durable.remove(hub.folder(repo) / "trees" / f"{commit}.json")
+    with suppress(FileNotFoundError):
+        shutil.rmtree(doomed)
 
 
-def _all_blobs(folder: Path) -> frozenset[str]:
-    blobs = folder / "blobs"
-    return frozenset(path.name for path in blobs.iterdir()) if blobs.is_dir() else frozenset()
+def _all_blobs(store: Store, hub: HubCache, repo: Repo) -> frozenset[str]:
+    """Return the blobs in a repo's folder, and those that a removal cut short took out of it."""
+    blobs, prefix = hub.folder(repo) / "blobs", f"{repo.folder}/blobs/"
+    names = {path.name for path in blobs.iterdir()} if blobs.is_dir() else set[str]()
+    for path in store.roots.own_hub().paths():
+        digest = Digest.from_etag(path.removeprefix(prefix)) if path.startswith(prefix) else None
+        if digest is not None and store.has(digest):
+            names.add(digest.etag)
+    return frozenset(names)
 
 
 def _pointed(hub: HubCache, repo: Repo, commits: Iterable[str]) -> frozenset[str]:
@@ -195,11 +229,16 @@ def _pointed(hub: HubCache, repo: Repo, commits: Iterable[str]) -> frozenset[str
     )
 
 
-def _size(path: Path) -> int:
+def _status(path: Path) -> os.stat_result | None:
     try:
-        return path.stat().st_size
+        return path.lstat()
     except OSError:
-        return 0
+        return None
+
+
+def _size(path: Path) -> int:
+    status = _status(path)
+    return allocated_bytes(status) if status else 0
 
 
 def _last_used(store: Store, blobs: Iterable[str]) -> str | None:

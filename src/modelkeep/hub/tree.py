@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 from modelkeep.errors import UpstreamError
 from modelkeep.store.digest import GIT_SHA1, SHA256, Digest
@@ -32,17 +31,20 @@ class TreeFile:
     xet_hash: str | None = None
 
     def __post_init__(self) -> None:
-        parts = PurePosixPath(self.path).parts
-        if (
-            not parts
-            or self.path.startswith("/")
-            or any(part in ("..", ".") for part in parts)
-            or any(ord(char) < 32 or char == "\\" for char in self.path)
-        ):
+        if not is_path(self.path):
             raise UpstreamError(
                 f"the listing holds a path that would leave the snapshot: {self.path!r}",
                 hint="do not trust this repo; report it to its owner",
             )
+
+
+def is_path(text: str) -> bool:
+    """Tell whether a repo may name a file so: a path that stays where it is put."""
+    return (
+        not any(part in ("", ".", "..") for part in text.split("/"))
+        and not any(ord(char) < 32 or char == "\\" for char in text)
+        and not any("\ud800" <= char <= "\udfff" for char in text)  # no file is named so
+    )
 
 
 def dump(files: Iterable[TreeFile]) -> bytes:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 from modelkeep.errors import GatedError, ModelkeepError, NotFoundError, UpstreamError, UsageError
-from modelkeep.hub.repo import Repo, RepoType
+from modelkeep.hub.repo import Repo, RepoType, is_commit
 from modelkeep.hub.tree import TreeFile
 from modelkeep.store.digest import GIT_SHA1, SHA256, Digest
 
@@ -67,9 +67,10 @@ class Upstream:
             revision,
             lambda: self._api.repo_info(repo.id, revision=revision, repo_type=repo.type.value),
         )
-        if not info.sha:
+        commit = str(info.sha)
+        if not is_commit(commit):  # it becomes the name of a folder
             raise UpstreamError(f"{self._name} names no commit for `{repo}@{revision}`")
-        return str(info.sha)
+        return commit
 
     def tree(self, repo: Repo, commit: str) -> tuple[TreeFile, ...]:
         """Return every file of a commit, with the name of its content. Errors as for `commit`."""
@@ -82,7 +83,10 @@ class Upstream:
                 )
             ),
         )
-        return tuple(_tree_file(entry) for entry in entries if hasattr(entry, "blob_id"))
+        try:
+            return tuple(_tree_file(entry) for entry in entries if hasattr(entry, "blob_id"))
+        except (ValueError, TypeError) as error:
+            raise self._malformed(repo) from error
 
     def earlier_commit(self, repo: Repo, revision: str) -> str | None:
         """Return the commit before a revision, None where it is the first."""
@@ -124,7 +128,15 @@ class Upstream:
                 if attempt == _TRIES or not _may_pass(status, error):
                     raise self._translated(error, repo, revision, status) from error
                 self._wait(attempt, status, headers)
+            except (ValueError, KeyError, TypeError) as error:
+                raise self._malformed(repo) from error
         raise AssertionError("the last try returns or raises")
+
+    def _malformed(self, repo: Repo) -> UpstreamError:
+        return UpstreamError(
+            f"{self._name} does not answer as a Hub does when asked for `{repo}`",
+            hint="a proxy or a login page may stand in between; check HF_ENDPOINT",
+        )
 
     def _wait(self, attempt: int, status: int | None, headers: Any) -> None:
         seconds = _FIRST_WAIT_S * 2 ** (attempt - 1) * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
