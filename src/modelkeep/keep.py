@@ -370,10 +370,11 @@ def _refuse_strangers(path: Path) -> None:
     """Refuse a place that holds something else, unless it is a keep that was being made."""
     try:
         with explained("looking at", path):
-            strangers = {entry.name for entry in path.iterdir()} - {
-                _STORE,
-                _HUB,
-                settings_module.KEEP_FILE,
+            strangers = {
+                entry.name
+                for entry in path.iterdir()
+                if entry.name not in (_STORE, _HUB, settings_module.KEEP_FILE)
+                and not entry.name.startswith(durable.TEMPORARY)
             }
     except FileNotFoundError:
         return
