@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -44,15 +44,20 @@ def python_of(client: str) -> Path:
 
 
 def run_client(
-    client: str, code: str, env: Mapping[str, str] | None = None, *, timeout: float = 120
+    client: str,
+    code: str,
+    env: Mapping[str, str] | None = None,
+    *,
+    within: Sequence[str] = (),
+    timeout: float = 120,
 ) -> Any:
     """What `code` assigns to `result` (JSON) when that client's interpreter runs it.
 
-    `env` is laid over this process's environment. A failure raises CalledProcessError, with the
-    client's stderr as a note.
+    `env` is laid over this process's environment; `within` is a command that runs another, such as
+    `unshare -n`. A failure raises CalledProcessError, with the client's stderr as a note.
     """
     program = f"result = None\n{code}\nimport json\nprint({_MARK!r} + json.dumps(result))\n"
-    done = _run([str(python_of(client)), "-c", program], env, timeout)
+    done = _run([*within, str(python_of(client)), "-c", program], env, timeout)
     return json.loads(done.stdout.rpartition(_MARK)[2])
 
 
