@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 from modelkeep.fs import durable
@@ -22,7 +21,7 @@ from modelkeep.hub.tree import TreeFile
 from modelkeep.store.digest import Digest
 
 _STAGING = ".snapshot-"
-_LEFTOVERS = (_STAGING, durable.TEMPORARY)
+_LEFTOVERS = (_STAGING, ".modelkeep-")
 _LEFTOVER_LIFETIME_S = 86_400
 
 
@@ -54,8 +53,7 @@ class HubCache:
     def repos(self) -> Iterator[Repo]:
         """Yield the repos that have a folder here, by folder name."""
         try:
-            with explained("listing the cache", self.directory):
-                names = sorted(path.name for path in self.directory.iterdir())
+            names = sorted(path.name for path in self.directory.iterdir())
         except FileNotFoundError:
             return
         for name in names:
@@ -133,7 +131,7 @@ class HubCache:
             with explained("writing the snapshot", target):
                 try:
                     for file in files:
-                        _point(staging / file.path, file, spare=staging / durable.unique_name())
+                        _point(staging / file.path, file)
                     for base, _, _ in os.walk(staging):
                         durable.sync_dir(Path(base))
                     reach("snapshot:staged")
@@ -143,8 +141,7 @@ class HubCache:
                     shutil.rmtree(staging, ignore_errors=True)
         with explained("writing the snapshot", target):
             for file in files:
-                spare = self.folder(repo) / f"{_STAGING}{durable.unique_name()}"
-                _point(target / file.path, file, spare=spare)
+                _point(target / file.path, file)
                 reach("snapshot:pointed")
 
     def write_tree(self, repo: Repo, commit: str, files: Iterable[TreeFile]) -> None:
@@ -188,11 +185,8 @@ class HubCache:
         for folder in (self.folder(repo), self.folder(repo) / "blobs"):
             if not folder.is_dir():
                 continue
-            found = []
-            with explained("looking for leftovers", folder), os.scandir(folder) as entries:
-                for entry in entries:
-                    with suppress(FileNotFoundError):  # temporary files come and go
-                        found.append((entry, entry.stat(follow_symlinks=False).st_mtime))
+            with os.scandir(folder) as entries:
+                found = [(entry, entry.stat(follow_symlinks=False).st_mtime) for entry in entries]
             now = max((mtime for _, mtime in found), default=0.0)
             for entry, mtime in found:
                 if not entry.name.startswith(_LEFTOVERS) or now - mtime < _LEFTOVER_LIFETIME_S:
@@ -203,11 +197,8 @@ class HubCache:
                     durable.remove(Path(entry.path))
 
 
-def _point(pointer: Path, file: TreeFile, *, spare: Path) -> None:
-    """Make `pointer` a relative link to the file's blob; leave one that already is.
-
-    `spare` is a name outside the snapshot, where a link may stand before it replaces a file.
-    """
+def _point(pointer: Path, file: TreeFile) -> None:
+    """Make `pointer` a relative link to the file's blob; leave one that already is."""
     depth = file.path.count("/") + 2
     target = "../" * depth + f"blobs/{file.digest.etag}"
     pointer.parent.mkdir(parents=True, exist_ok=True)
@@ -216,6 +207,6 @@ def _point(pointer: Path, file: TreeFile, *, spare: Path) -> None:
     except FileExistsError:
         if pointer.is_symlink() and str(pointer.readlink()) == target:
             return
-        spare.symlink_to(target)
-        reach("snapshot:spare")
-        spare.replace(pointer)
+        temporary = pointer.with_name(durable.unique_name(".pointer-"))
+        temporary.symlink_to(target)
+        temporary.replace(pointer)
