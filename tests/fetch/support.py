@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import random
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -109,8 +113,6 @@ class Place:
 
 def noise(size: int, seed: int = 0) -> bytes:
     """Bytes that do not repeat, the same for the same seed."""
-    import random
-
     return random.Random(seed).randbytes(size)
 
 
@@ -132,4 +134,38 @@ def wanted(hub: Hub, repo: Repository, name: str, data: bytes) -> Wanted:
 
 
 def open_descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def start_child(
+    place: Place,
+    files: Sequence[Wanted],
+    *,
+    flock: bool = True,
+    streams: int = 16,
+    sync: str = "",
+) -> subprocess.Popen[str]:
+    """Fetch in a process of its own; `sync` is where it stops (see `modelkeep.fs.syncpoint`)."""
+    task = {
+        "root": str(place.root),
+        "endpoint": place.endpoint,
+        "flock": flock,
+        "streams": streams,
+        "files": [
+            {"url": f.url, "digest": str(f.digest), "size": f.size, "name": f.name} for f in files
+        ],
+    }
+    child = subprocess.Popen(
+        [sys.executable, "-m", "tests.fetch.child"],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "_MODELKEEP_TEST_SYNC": sync},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdin is not None
+    child.stdin.write(json.dumps(task))
+    child.stdin.close()
+    child.stdin = None
+    return child

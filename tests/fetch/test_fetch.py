@@ -33,7 +33,9 @@ def test_files_of_every_size_arrive_as_they_are(hub: Hub, place: Place) -> None:
     assert place.leftovers() == []
 
 
-def test_a_small_file_costs_one_request_and_a_link_is_asked_for_once(hub: Hub, place: Place) -> None:
+def test_a_small_file_costs_one_request_and_a_link_is_asked_for_once(
+    hub: Hub, place: Place
+) -> None:
     files = {"config.json": b"{}", "model.safetensors": noise(64 * MIB)}
     repo = publish(hub, files)
     place.fetch([wanted(hub, repo, name, data) for name, data in files.items()])

@@ -97,11 +97,7 @@ def check_announced(wanted: Wanted, headers: Mapping[str, str]) -> None:
         )
     etag = headers.get("X-Linked-Etag") or headers.get("ETag") or ""
     announced = Digest.from_etag(etag.removeprefix("W/").strip('"'))
-    if (
-        announced
-        and announced.algorithm == wanted.digest.algorithm
-        and announced != wanted.digest
-    ):
+    if announced and announced.algorithm == wanted.digest.algorithm and announced != wanted.digest:
         raise CorruptError(
             f"`{wanted.name}`: the endpoint announces other content",
             expected=str(wanted.digest),

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from modelkeep.hub.fetch.answers import TryAgainError
-from modelkeep.hub.fetch.pieces import SPLIT_FROM, Piece, Pieces
+from modelkeep.hub.fetch.pieces import MIB, SPLIT_FROM, Piece, Pieces
 from modelkeep.hub.fetch.spans import Spans
 from modelkeep.hub.fetch.streams import Streams
 from modelkeep.hub.fetch.transfer import Transfer
@@ -49,6 +49,7 @@ class Board:
         self._to_begin: deque[Transfer] = deque()
         self._active: list[Transfer] = []
         self._running = 0
+        self._rate = 0.0  # bytes per second of one connection, lately
         self._quiet_until = 0.0
         self._quiet_reason = ""
         self._closed = False
@@ -85,6 +86,7 @@ class Board:
         with self._changed:
             self._running -= 1
             if job.piece is not None and job.transfer.pieces is not None:
+                self._rate = _blended(self._rate, job.piece, time.monotonic())
                 job.transfer.pieces.put_back(job.piece)
             self._changed.notify_all()
 
@@ -200,7 +202,7 @@ class Board:
         ready = [t for t in self._active if t.ready_at <= now and t.pieces is not None]
         for transfer in ready:
             assert transfer.pieces is not None
-            if piece := transfer.pieces.take(now):
+            if piece := transfer.pieces.take(now, self._streams.target, self._rate):
                 return Job(transfer, piece)
         if self._to_begin:
             return Job(self._to_begin.popleft(), None)
@@ -215,3 +217,10 @@ class Board:
         if self._quiet_until > now:
             times = [self._quiet_until]
         return min([_LOOK_AGAIN_S, *(moment - now for moment in times)])
+
+
+def _blended(rate: float, piece: Piece, now: float) -> float:
+    came, took = piece.position - piece.start, now - piece.began
+    if came < MIB or took <= 0:
+        return rate  # too little to tell
+    return came / took if not rate else 0.7 * rate + 0.3 * came / took

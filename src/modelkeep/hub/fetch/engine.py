@@ -14,7 +14,7 @@ from modelkeep.fs import locks
 from modelkeep.fs.space import readable
 from modelkeep.fs.syncpoint import reach
 from modelkeep.hub.fetch.answers import RangesIgnoredError, TryAgainError
-from modelkeep.hub.fetch.board import Board
+from modelkeep.hub.fetch.board import Board, Waiting
 from modelkeep.hub.fetch.http import Body, Client
 from modelkeep.hub.fetch.limit import RateLimit
 from modelkeep.hub.fetch.partials import open_partial
@@ -25,14 +25,18 @@ from modelkeep.hub.fetch.wanted import FetchReport, Patience, Wanted
 from modelkeep.hub.progress import Progress
 from modelkeep.store.digest import Digest, Hasher
 
-_BLOCK = 256 << 10  # larger blocks leave the core's cache between receiving and writing
+# What has been read of a block is lost with the process, so slow connections read small ones; more
+# than the largest would leave the core's cache between receiving and writing.
+_SMALLEST_BLOCK, _BLOCK = 32 << 10, 256 << 10
+_BLOCK_TAKES_S = 0.01
 _HASH_BLOCK = 1 * MIB
-_NOTE_EVERY = 1 * MIB
-_TICK_S = 0.05
+_NOTE_EVERY, _NOTE_EVERY_S = 256 << 10, 1.0
+_TICK_S = 0.02
 _SYNC_TICK_S = 0.25
 _SYNC_AFTER_S = 1.0
 _SYNC_AFTER_BYTES = 64 * MIB
 _LOOK_AT_LOCKS_S = 0.25
+_TELL_EVERY_S = 1.0
 _STOP_S = 5.0
 MAY_TRY_AGAIN = 1
 """How often a file that is not what was asked for is fetched again."""
@@ -59,7 +63,6 @@ class Engine:
         self._partials = partials
         self._locks = locks
         self._flock = flock
-        self._max_streams = max_streams
         self._limit = limit
         self._patience = patience
         self._progress = progress
@@ -124,13 +127,15 @@ class Engine:
         if self._with_others and now - self._looked_at_locks >= _LOOK_AT_LOCKS_S:
             self._looked_at_locks = now
             self._look_at_locks()
-        if now - self._told_waiting >= 1.0:
+        if now - self._told_waiting >= _TELL_EVERY_S and (waiting := self._waiting()):
             self._told_waiting = now
-            if waiting := self._board.waiting():
-                self._progress.waiting(waiting.reason, waiting.seconds)
-            elif self._open and self._open == len(self._with_others):
-                name = self._with_others[0].wanted.name
-                self._progress.waiting(f"another process is fetching `{name}`", _LOOK_AT_LOCKS_S)
+            self._progress.waiting(waiting.reason, waiting.seconds)
+
+    def _waiting(self) -> Waiting | None:
+        if self._open and self._open == len(self._with_others):
+            name = self._with_others[0].wanted.name
+            return Waiting(f"another process is fetching `{name}`", _LOOK_AT_LOCKS_S)
+        return self._board.waiting()
 
     def _look_at_locks(self) -> None:
         for transfer in list(self._with_others):
@@ -251,7 +256,7 @@ class Engine:
         if kept:
             self._events.put(lambda: self._found(kept))
         alongside = transfer.hashing = wanted.size >= SPLIT_FROM
-        self._board.begun(transfer, Pieces(wanted.size, partial.done, self._max_streams))
+        self._board.begun(transfer, Pieces(wanted.size, partial.done))
         if alongside:
             self._spawn(lambda: self._hash(transfer), "modelkeep-hash")
 
@@ -306,17 +311,22 @@ class Engine:
     def _copy(self, transfer: Transfer, piece: Piece, body: Body) -> None:
         partial, limit = transfer.partial, self._limit
         assert partial is not None
-        block = limit.block() if limit else _BLOCK
+        block = limit.block() if limit else _SMALLEST_BLOCK
+        noted_at = time.monotonic()
         while (left := piece.left) > 0 and not self._stop.is_set():
+            asked_at = time.monotonic()
             data = body.read(min(block, left))
             if not data:
                 raise TryAgainError("the server sent less than it announced")
             partial.write(piece.position, data)
             self._board.advance(transfer, piece, len(data))
-            if piece.position - piece.noted >= _NOTE_EVERY:
+            now = time.monotonic()
+            if piece.position - piece.noted >= _NOTE_EVERY or now - noted_at >= _NOTE_EVERY_S:
                 partial.note(piece.noted, piece.position)
-                piece.noted = piece.position
+                piece.noted, noted_at = piece.position, now
                 transfer.wake.set()
+            if block < _BLOCK and now - asked_at < _BLOCK_TAKES_S and not limit:
+                block *= 2
             if limit:
                 limit.pay(len(data), self._stop)
         transfer.wake.set()

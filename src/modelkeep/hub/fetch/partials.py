@@ -188,12 +188,15 @@ def _leftovers(directory: Path, digest: Digest, size: int) -> list[tuple[Path, R
 def _believable(path: Path, digest: Digest, size: int, boot: str) -> Record | None:
     try:
         text = (path / "ranges").read_text(encoding="ascii", errors="replace")
-        status = (path / "content").lstat()
     except OSError:
         return None
-    if status.st_size != size or status.st_nlink != 1:
-        return None
-    return read_record(text, digest, size, boot)
+    record = read_record(text, digest, size, boot)
+    try:
+        status = (path / "content").lstat()
+        fits = status.st_size == size and status.st_nlink == 1
+    except OSError:
+        fits = False  # killed before it was created, or after it was handed over
+    return record if fits or record is None else Record(record.owner, Spans(), Spans())
 
 
 def _looks_abandoned(path: Path) -> bool:

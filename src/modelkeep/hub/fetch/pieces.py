@@ -15,8 +15,12 @@ from modelkeep.hub.fetch.spans import Spans
 MIB = 1 << 20
 SPLIT_FROM = 32 * MIB
 """Smaller files are fetched whole: the requests would cost more than they gain."""
-_SMALLEST, _LARGEST = 8 * MIB, 64 * MIB
-_LEAST_WORTH_STEALING = 1 * MIB
+_SMALLEST, _LARGEST = 4 * MIB, 64 * MIB
+_SHORTEST_S, _LONGEST_S = 1.0, 4.0
+"""How long a connection should be busy with a piece: a request costs a round trip without bytes."""
+_LEAST_WORTH_STEALING = MIB // 4
+_SOON_DONE_S = 0.25
+"""A piece that will be done by then is left alone: asking for part of it takes as long."""
 _STANDS_STILL_S = 3.0
 
 
@@ -26,55 +30,76 @@ class Piece:
 
     start: int
     stop: int
+    began: float = 0.0
+    """When it was handed out."""
     position: int = field(init=False)
-    moved_at: float = 0.0
+    moved_at: float = field(init=False)
     """When the last bytes came, or the request was made."""
     noted: int = field(init=False)
     """Up to where the record knows of it."""
 
     def __post_init__(self) -> None:
         self.position = self.noted = self.start
+        self.moved_at = self.began
 
     @property
     def left(self) -> int:
         """Bytes still to come."""
         return self.stop - self.position
 
+    def time_left(self, now: float) -> float:
+        """Estimate the seconds until it is done."""
+        came, took = self.position - self.start, now - self.began
+        # Before its first byte comes, it is as slow as it has been so far.
+        return self.left * took / came if came else took
 
-def piece_size(size: int, streams: int) -> int:
-    """Return how large the pieces of a file should be for up to so many connections."""
-    if size < SPLIT_FROM:
-        return max(size, 1)
-    share = -(-size // max(streams, 1))
-    rounded = -(-share // MIB) * MIB
-    return min(max(rounded, _SMALLEST), _LARGEST)
+
+def piece_length(left: int, streams: int, rate: float) -> int:
+    """Return how long the next piece should be, in whole MiB.
+
+    `left` bytes are to be begun by `streams` connections, each of which has brought `rate` bytes
+    per second; 0 if that is not known yet. Pieces get shorter towards the end, so that connections
+    finish together and the unbroken beginning, which can be hashed, keeps up.
+    """
+    lowest = min(max(int(rate * _SHORTEST_S), _SMALLEST), 4 * _SMALLEST)
+    highest = min(max(int(rate * _LONGEST_S), 2 * _SMALLEST), _LARGEST)
+    fair = left // (2 * max(streams, 1))
+    return -(-min(max(fair, lowest), highest) // MIB) * MIB
 
 
 class Pieces:
     """What is done, in hand and to do of one file. Not thread-safe."""
 
-    def __init__(self, size: int, done: Spans, streams: int) -> None:
+    def __init__(self, size: int, done: Spans) -> None:
         self.size = size
         self.done = done
         self.in_hand: list[Piece] = []
         self.whole_only = False
         """The server ignores ranges: only a whole file can be asked for."""
-        self._length = piece_size(size, streams)
-        self._to_do = self._cut(done.gaps(size))
+        self._to_do = done.gaps(size)
 
     @property
     def complete(self) -> bool:
         """Every byte is there."""
         return self.done.total == self.size
 
-    def take(self, now: float) -> Piece | None:
-        """Return the next piece to fetch, None where there is none to begin."""
+    def take(self, now: float, streams: int = 1, rate: float = 0.0) -> Piece | None:
+        """Return the next piece to fetch, None where there is none to begin.
+
+        `streams` and `rate` as for `piece_length`.
+        """
         if self.whole_only:
             if self.in_hand or self.complete:
                 return None
             return self._hand_out(0, self.size, now)
         if self._to_do:
-            return self._hand_out(*self._to_do.pop(0), now)
+            start, stop = self._to_do[0]
+            length = stop - start
+            if self.size >= SPLIT_FROM:
+                left = sum(b - a for a, b in self._to_do)
+                length = min(length, piece_length(left, streams, rate))
+            self._to_do[:1] = [(start + length, stop)] if start + length < stop else []
+            return self._hand_out(start, start + length, now)
         return None
 
     def steal(self, now: float) -> Piece | None:
@@ -86,7 +111,11 @@ class Pieces:
         if still:
             victim = max(still, key=lambda piece: piece.left)
             middle = victim.position
-        elif victim is None or victim.left < 2 * _LEAST_WORTH_STEALING:
+        elif (
+            victim is None
+            or victim.left < 2 * _LEAST_WORTH_STEALING
+            or victim.time_left(now) < _SOON_DONE_S
+        ):
             return None
         else:
             middle = victim.position + victim.left // 2
@@ -117,17 +146,6 @@ class Pieces:
         self._to_do = []
 
     def _hand_out(self, start: int, stop: int, now: float) -> Piece:
-        piece = Piece(start, stop, moved_at=now)
+        piece = Piece(start, stop, now)
         self.in_hand.append(piece)
         return piece
-
-    def _cut(self, gaps: list[tuple[int, int]]) -> list[tuple[int, int]]:
-        # Pieces end at multiples of their size, so that resumed files are cut as fresh ones are.
-        found = []
-        for start, stop in gaps:
-            position = start
-            while position < stop:
-                end = min(stop, (position // self._length + 1) * self._length)
-                found.append((position, end))
-                position = end
-        return found

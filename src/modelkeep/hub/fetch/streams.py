@@ -10,12 +10,16 @@ from __future__ import annotations
 
 _WORTH_IT = 1.10
 """Doubling must bring at least this factor."""
-_WINDOW_S = 0.1
+_WINDOW_S = 0.05
+_PATIENT_WINDOW_S = 0.3
+"""Growth is believed after a glance; that there is none, only after a longer look."""
 _LONGEST_WINDOW_S = 1.0
 _BYTES_PER_STREAM = 1 << 17
 """Bytes per connection that a window must have seen, lest slow links be judged by noise."""
-_HOLD_S = 5.0
+_FIRST_HOLD_S, _LONGEST_HOLD_S = 0.5, 8.0
+"""Pause after an attempt that brought nothing; doubled each time."""
 _HOLD_AFTER_COMPLAINT_S = 10.0
+_COMPLAINT_LASTS_S = 1.0
 
 
 class Streams:
@@ -24,7 +28,9 @@ class Streams:
     def __init__(self, ceiling: int, *, first: int = 8) -> None:
         self._ceiling = max(1, ceiling)
         self.target = min(max(1, first), self._ceiling)
+        self._hold = _FIRST_HOLD_S
         self._held_until = 0.0
+        self._complained_until = 0.0
         self._window: tuple[float, int] | None = None  # its beginning: time, bytes received by then
         self._before: tuple[int, float] | None = None  # number of connections, and what it brought
 
@@ -41,25 +47,34 @@ class Streams:
         elapsed, count = now - began, received - base
         enough = elapsed >= _WINDOW_S and count >= _BYTES_PER_STREAM * self.target
         if enough or elapsed >= _LONGEST_WINDOW_S:
-            self._judge(now, count / elapsed)
+            self._judge(now, count / elapsed, elapsed)
         return self.target
 
     def complained(self, now: float) -> None:
         """The server asked for less, or connections broke: have fewer for a while."""
-        if now < self._held_until and self._before is None:
+        if now < self._complained_until:
             return  # many connections hear the same complaint
         self.target = max(1, self.target // 2)
-        self._before = None
-        self._window = None
+        self._before = self._window = None
+        self._complained_until = now + _COMPLAINT_LASTS_S
         self._held_until = now + _HOLD_AFTER_COMPLAINT_S
 
-    def _judge(self, now: float, rate: float) -> None:
+    def _judge(self, now: float, rate: float, elapsed: float) -> None:
+        if self._before is not None:
+            fewer, then = self._before
+            if rate < then * _WORTH_IT:
+                if elapsed >= _PATIENT_WINDOW_S:
+                    self._take_back(now, fewer)
+                return
+            self._hold = _FIRST_HOLD_S
         self._window = None
-        if self._before is not None and rate < self._before[1] * _WORTH_IT:
-            self.target = self._before[0]
-            self._before = None
-            self._held_until = now + _HOLD_S
-            return
+        self._before = None
         if self.target < self._ceiling:
             self._before = self.target, rate
             self.target = min(self._ceiling, self.target * 2)
+
+    def _take_back(self, now: float, fewer: int) -> None:
+        self.target = fewer
+        self._before = self._window = None
+        self._held_until = now + self._hold
+        self._hold = min(self._hold * 2, _LONGEST_HOLD_S)
