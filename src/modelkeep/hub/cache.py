@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from modelkeep.fs import durable
@@ -21,7 +22,7 @@ from modelkeep.hub.tree import TreeFile
 from modelkeep.store.digest import Digest
 
 _STAGING = ".snapshot-"
-_LEFTOVERS = (_STAGING, ".modelkeep-")
+_LEFTOVERS = (_STAGING, durable.TEMPORARY)
 _LEFTOVER_LIFETIME_S = 86_400
 
 
@@ -53,7 +54,8 @@ class HubCache:
     def repos(self) -> Iterator[Repo]:
         """Yield the repos that have a folder here, by folder name."""
         try:
-            names = sorted(path.name for path in self.directory.iterdir())
+            with explained("listing the cache", self.directory):
+                names = sorted(path.name for path in self.directory.iterdir())
         except FileNotFoundError:
             return
         for name in names:
@@ -131,7 +133,7 @@ class HubCache:
             with explained("writing the snapshot", target):
                 try:
                     for file in files:
-                        _point(staging / file.path, file)
+                        _point(staging / file.path, file, spare=staging / durable.unique_name())
                     for base, _, _ in os.walk(staging):
                         durable.sync_dir(Path(base))
                     reach("snapshot:staged")
@@ -141,7 +143,8 @@ class HubCache:
                     shutil.rmtree(staging, ignore_errors=True)
         with explained("writing the snapshot", target):
             for file in files:
-                _point(target / file.path, file)
+                spare = self.folder(repo) / f"{_STAGING}{durable.unique_name()}"
+                _point(target / file.path, file, spare=spare)
                 reach("snapshot:pointed")
 
     def write_tree(self, repo: Repo, commit: str, files: Iterable[TreeFile]) -> None:
@@ -185,8 +188,11 @@ class HubCache:
         for folder in (self.folder(repo), self.folder(repo) / "blobs"):
             if not folder.is_dir():
                 continue
-            with os.scandir(folder) as entries:
-                found = [(entry, entry.stat(follow_symlinks=False).st_mtime) for entry in entries]
+            found = []
+            with explained("looking for leftovers", folder), os.scandir(folder) as entries:
+                for entry in entries:
+                    with suppress(FileNotFoundError):  # temporary files come and go
+                        found.append((entry, entry.stat(follow_symlinks=False).st_mtime))
             now = max((mtime for _, mtime in found), default=0.0)
             for entry, mtime in found:
                 if not entry.name.startswith(_LEFTOVERS) or now - mtime < _LEFTOVER_LIFETIME_S:
@@ -197,8 +203,11 @@ class HubCache:
                     durable.remove(Path(entry.path))
 
 
-def _point(pointer: Path, file: TreeFile) -> None:
-    """Make `pointer` a relative link to the file's blob; leave one that already is."""
+def _point(pointer: Path, file: TreeFile, *, spare: Path) -> None:
+    """Make `pointer` a relative link to the file's blob; leave one that already is.
+
+    `spare` is a name outside the snapshot, where a link may stand before it replaces a file.
+    """
     depth = file.path.count("/") + 2
     target = "../" * depth + f"blobs/{file.digest.etag}"
     pointer.parent.mkdir(parents=True, exist_ok=True)
@@ -207,6 +216,6 @@ def _point(pointer: Path, file: TreeFile) -> None:
     except FileExistsError:
         if pointer.is_symlink() and str(pointer.readlink()) == target:
             return
-        temporary = pointer.with_name(durable.unique_name(".pointer-"))
-        temporary.symlink_to(target)
-        temporary.replace(pointer)
+        spare.symlink_to(target)
+        reach("snapshot:spare")
+        spare.replace(pointer)
