@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-from difflib import get_close_matches
 
 import click
 
@@ -42,6 +41,8 @@ class LazyGroup(click.Group):
         """Find the command that was typed, or fail naming the nearest one."""
         name = args[0]
         if name not in COMMANDS and not name.startswith("-"):
+            from difflib import get_close_matches
+
             near = get_close_matches(name, COMMANDS, n=1)
             suggestion = f"; did you mean `{near[0]}`?" if near else ""
             raise click.UsageError(f"there is no command `{name}`{suggestion}", ctx)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from modelkeep import settings
 from modelkeep.cli import human
 from modelkeep.cli.loading import loading_line
 from modelkeep.cli.options import Invocation
-from modelkeep.hub.pull import Pulled
 from modelkeep.hub.repo import DEFAULT_REVISION, Repo, RepoType
+
+if TYPE_CHECKING:
+    from modelkeep.hub.pull import Pulled
 
 _HOW = {"hardlink": "linked", "reflink": "cloned", "symlink": "symlinked", "copy": "copied"}
 

@@ -4,7 +4,6 @@ except a mistake of modelkeep itself."""
 from __future__ import annotations
 
 import os
-import traceback
 from collections.abc import Sequence
 
 import click
@@ -45,6 +44,8 @@ def run(arguments: Sequence[str]) -> int:
         except OSError as error:
             return failure.report(invocation, failure.from_os(error))
         except Exception as error:
+            import traceback
+
             invocation.output.tell(traceback.format_exc().rstrip())
             bug = failure.BugError(
                 f"this is a mistake in modelkeep: {type(error).__name__}",
