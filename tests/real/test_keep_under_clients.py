@@ -109,7 +109,7 @@ def test_refusals_are_told_in_the_same_words(filled_hub: Hub, tmp_path: Path) ->
         "gated": gated,
         "gated, other's token": gated,
         "gated, granted": "ok",
-        "no such token": missing,
+        "no such token": ("AccessError", 4),
         "dataset as model": missing,
         "no file": missing,
     }

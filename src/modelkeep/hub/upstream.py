@@ -13,7 +13,14 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlsplit
 
-from modelkeep.errors import GatedError, ModelkeepError, NotFoundError, UpstreamError, UsageError
+from modelkeep.errors import (
+    AccessError,
+    GatedError,
+    ModelkeepError,
+    NotFoundError,
+    UpstreamError,
+    UsageError,
+)
 from modelkeep.hub.repo import Repo, RepoType, is_commit
 from modelkeep.hub.tree import TreeFile
 from modelkeep.store.digest import GIT_SHA1, SHA256, Digest
@@ -157,6 +164,12 @@ class Upstream:
                 f"`{repo}` is gated: {self._name} does not show it to "
                 + ("this token" if self.token else "callers without a token"),
                 hint="ask for access on its page, then log in with `hf auth login` or set HF_TOKEN",
+            )
+        if status == 401 and self.token:
+            # Known tokens are told 403 or 404, so that this one cannot even see public repos.
+            return AccessError(
+                f"{self._name} does not know this token, perhaps because it has expired",
+                hint="log in again with `hf auth login`, or log out: public repos need no token",
             )
         if isinstance(error, errors.RevisionNotFoundError):
             return NotFoundError(
