@@ -14,6 +14,11 @@ def main() -> int:
 
         Output().version()
         return 0
+    from modelkeep.cli import quick
+
+    code = quick.run(arguments)
+    if code is not None:
+        return code
     from modelkeep.cli.program import run
 
     return run(arguments)

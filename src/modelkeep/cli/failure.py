@@ -56,7 +56,8 @@ def report(invocation: Invocation, failure: ModelkeepError) -> int:
 def exit_code(invocation: Invocation, failure: ModelkeepError) -> int:
     """Return the code a failure ends the run with."""
     own = invocation.command.failure_code if invocation.command else None
-    return failure.exit_code if own is None or failure.exit_code == INTERRUPTED else own
+    # What lies above is said the same way by everybody: 126 and 127 by shells, 130 for Ctrl-C.
+    return failure.exit_code if own is None or failure.exit_code > own else own
 
 
 def from_click(invocation: Invocation, error: click.ClickException) -> ModelkeepError:

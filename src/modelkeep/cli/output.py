@@ -128,9 +128,9 @@ class Output:
                 _write(sys.stdout, line)
 
 
-def is_terminal(stream: TextIO) -> bool:
+def is_terminal(stream: TextIO | None) -> bool:
     """Tell whether somebody watches this stream on a terminal that can move its cursor."""
-    return stream.isatty() and os.environ.get("TERM") != "dumb"
+    return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def prepare_streams() -> None:
@@ -172,5 +172,6 @@ def _painted(text: str, colour: str, stream: TextIO) -> str:
     return f"{colour}{text}{_PLAIN}"
 
 
-def _write(stream: TextIO, line: str) -> None:
-    stream.write(f"{line}\n")
+def _write(stream: TextIO | None, line: str) -> None:
+    if stream is not None:  # a process may be started with its stderr closed
+        stream.write(f"{line}\n")

@@ -4,7 +4,7 @@ except a mistake of modelkeep itself."""
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import click
 
@@ -26,10 +26,22 @@ def run(arguments: Sequence[str]) -> int:
 
         return shell_complete(program, {}, NAME, COMPLETE, instruction)
     invocation = Invocation()
+
+    def parsed() -> int | None:
+        with program.make_context(NAME, list(arguments), obj=invocation) as context:
+            found: int | None = program.invoke(context)
+            return found
+
+    return conclude(invocation, arguments, parsed)
+
+
+def conclude(
+    invocation: Invocation, arguments: Sequence[str], work: Callable[[], int | None]
+) -> int:
+    """Do the work; return the exit code, having shown what failed if something did."""
     try:
         try:
-            with program.make_context(NAME, list(arguments), obj=invocation) as context:
-                return program.invoke(context) or 0
+            return work() or 0
         except click.exceptions.Exit as ended:
             return ended.exit_code
         except click.ClickException as error:

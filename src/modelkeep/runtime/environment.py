@@ -72,16 +72,20 @@ def variables(
     offline: Decision,
     environ: Mapping[str, str],
     upstream: str | None = None,
+    chosen: bool = False,
     shared: Callable[[str], bool] = is_shared,
 ) -> Environment:
     """Return what an environment needs so that loaders started in it use the keep at `keep`.
 
-    `upstream` is the endpoint that the keep's own settings name, if they do. Looks only at the
-    status of HF_HOME and of a token in it.
+    `upstream` is the endpoint that the keep's own settings name, if they do; `chosen` says that
+    modelkeep itself would not find this keep in the environment. Looks only at the status of
+    HF_HOME and of a token in it.
     """
     plan = _Plan(environ)
     plan.put("HF_HUB_CACHE", os.path.join(keep, "hub"), "models come from the keep")
     plan.put("HF_HUB_DISABLE_SHARED_BLOBS", "1", "the keep shares content itself, and verifies it")
+    if chosen:
+        plan.put("MODELKEEP_HOME", keep, "so that modelkeep finds the same keep")
     if upstream:
         plan.put("HF_ENDPOINT", upstream, "keep.toml names it as upstream")
     for name, reason in _RIVALS.items():

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from modelkeep.hub.cache import HubCache
 from modelkeep.hub.repo import DEFAULT_REVISION, Repo, RepoType, is_commit, parse
+from modelkeep.store import uses
 from modelkeep.store.digest import Digest
-from modelkeep.store.store import Store
+from modelkeep.store.layout import StoreLayout
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def look(hub: HubCache, text: str) -> NamedModel:
     return NamedModel(text, repo, commit, None if missing is None else len(missing), since)
 
 
-def mark_used(store: Store, hub: HubCache, model: NamedModel) -> None:
+def mark_used(layout: StoreLayout, hub: HubCache, model: NamedModel) -> None:
     """Stamp the last use of everything a model's snapshot holds."""
     if model.commit is None:
         return
@@ -67,4 +68,4 @@ def mark_used(store: Store, hub: HubCache, model: NamedModel) -> None:
         name = path.readlink().name if path.is_symlink() else path.name
         digest = Digest.from_etag(name)
         if digest is not None:
-            store.mark_used(digest)
+            uses.stamp(layout.used(digest))

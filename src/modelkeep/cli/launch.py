@@ -1,0 +1,264 @@
+"""What `env` and `exec` do: the environment of loaders, shown or handed to a command.
+
+Kept apart from the commands themselves, so that both can also run without the argument parser.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from modelkeep import settings
+from modelkeep.cli.output import Output
+from modelkeep.runtime import offline
+from modelkeep.runtime.environment import Environment, empty_variables, variables
+from modelkeep.settings import Decided, KeepSettings
+
+if TYPE_CHECKING:
+    from modelkeep.cli.table import Table
+    from modelkeep.runtime.named import NamedModel
+    from modelkeep.runtime.offline import Decision, Verdict
+
+FAILED = 125
+
+# How this version writes the header of a store it knows; another one gets a closer look.
+_KNOWN_FORMAT = b'"format": 1,'
+
+
+def show_environment(output: Output, keep: str | None, shell: str, wish: bool | None) -> None:
+    """Print the variables that let loaders use the keep. Asks no network."""
+    place = _find(keep)
+    upstream = _settings(place)
+    environ = os.environ
+    endpoint = _endpoint(upstream)
+    decision = offline.decide(
+        wish,
+        environ,
+        read_only=lambda: _is_read_only(place),
+        named=(),
+        verdict=lambda: offline.remembered(endpoint, environ),
+    )
+    found = _variables(place, upstream, decision, environ)
+    for warning in found.warnings:
+        output.warn(warning)
+    if output.format == "json":
+        output.emit(_document(found))
+        return
+    from modelkeep.runtime import shells
+
+    lines = shells.lines(found.set, found.unset, shell)
+    output.emit({}, human=lines, quiet=lines)
+
+
+def start(
+    output: Output,
+    keep: str | None,
+    wish: bool | None,
+    models: Sequence[str],
+    command: Sequence[str],
+) -> NoReturn:
+    """Become a command that uses the keep. Returns never; raises what kept it from starting."""
+    from modelkeep.runtime.process import become
+
+    place = _find(keep)
+    environ = dict(os.environ)
+    found, named = _prepare(place, wish, models, environ)
+    for warning in found.warnings:
+        output.warn(warning)
+    for model in named:
+        if lack := _lack(model, found.offline):
+            output.warn(lack)
+    output.remark(_verdict_line(found.offline, named))
+    if named:
+        _mark_used(place, named)
+    become(command, found.applied(environ))
+
+
+def explain(
+    output: Output,
+    keep: str | None,
+    wish: bool | None,
+    models: Sequence[str],
+    command: Sequence[str],
+) -> None:
+    """Show what `start` would do, and why."""
+    place = _find(keep)
+    found, named = _prepare(place, wish, models, dict(os.environ))
+    for warning in found.warnings:
+        output.warn(warning)
+    document = {
+        **_document(found),
+        "reasons": found.reasons,
+        "models": [
+            {"repo": model.name, "commit": model.commit, "missing": model.missing}
+            for model in named
+        ],
+        "command": list(command),
+    }
+    lines = [f"{name}={value}" for name, value in found.set.items()]
+    output.emit(document, human=_explanation(found, named, command), quiet=lines)
+
+
+def _prepare(
+    place: Decided, wish: bool | None, models: Sequence[str], environ: dict[str, str]
+) -> tuple[Environment, list[NamedModel]]:
+    upstream = _settings(place)
+    named = _look(place, models)
+    decision = offline.decide(
+        wish,
+        environ,
+        read_only=lambda: _is_read_only(place),
+        named=named,
+        verdict=lambda: _ask(_endpoint(upstream), environ),
+    )
+    return _variables(place, upstream, decision, environ), named
+
+
+def _find(explicit: str | None) -> Decided:
+    """Return the keep that is meant, or raise what opening it raises."""
+    place = settings.keep_directory(explicit)
+    try:
+        known = _KNOWN_FORMAT in Path(place.value, "store", "STORE.json").read_bytes()
+    except OSError:
+        known = False
+    if not known:
+        from modelkeep.keep import Keep
+
+        Keep.open(explicit)
+    return place
+
+
+def _settings(place: Decided) -> KeepSettings:
+    """Read `keep.toml`, unless all that it could say about the upstream is a comment."""
+    try:
+        lines = Path(place.value, settings.KEEP_FILE).read_bytes().splitlines()
+    except OSError:
+        return settings.read_keep_settings(Path(place.value))
+    if any(b"upstream" in line and not line.lstrip().startswith(b"#") for line in lines):
+        return settings.read_keep_settings(Path(place.value))
+    return KeepSettings()
+
+
+def _endpoint(keep_settings: KeepSettings) -> str | None:
+    decided = settings.endpoint(keep_settings)
+    return decided.value.rstrip("/") if decided else None
+
+
+def _variables(
+    place: Decided, keep_settings: KeepSettings, decision: Decision, environ: Mapping[str, str]
+) -> Environment:
+    return variables(
+        place.value,
+        offline=decision,
+        environ=environ,
+        upstream=keep_settings.upstream,
+        chosen=place.source == "option",
+    )
+
+
+def _is_read_only(place: Decided) -> bool:
+    # Creating a file would be surer, on odd network mounts; this takes no time at all.
+    return not os.access(Path(place.value, "store", "tmp"), os.W_OK | os.X_OK)
+
+
+def _ask(endpoint: str | None, environ: dict[str, str]) -> Verdict:
+    """Return whether the endpoint is there, asking it unless that was done a moment ago."""
+    known = offline.remembered(endpoint, environ)
+    if known is not None:
+        return known
+    from modelkeep.runtime.endpoint import default_endpoint, probe
+
+    if endpoint is None:
+        # The client takes them at their word when it is imported; the command will not see them.
+        for name in empty_variables(environ):
+            del os.environ[name]
+        verdict = probe(default_endpoint())
+    else:
+        verdict = probe(endpoint)
+    offline.remember(endpoint, environ, verdict)
+    return verdict
+
+
+def _look(place: Decided, models: Sequence[str]) -> list[NamedModel]:
+    if not models:
+        return []
+    from modelkeep.hub.cache import HubCache
+    from modelkeep.runtime.named import look
+
+    hub = HubCache(Path(place.value, "hub"))
+    return [look(hub, name) for name in models]
+
+
+def _mark_used(place: Decided, named: Sequence[NamedModel]) -> None:
+    from modelkeep.hub.cache import HubCache
+    from modelkeep.runtime.named import mark_used
+    from modelkeep.store.layout import StoreLayout
+
+    layout = StoreLayout(Path(place.value, "store"))
+    hub = HubCache(Path(place.value, "hub"))
+    for model in named:
+        mark_used(layout, hub, model)
+
+
+def _lack(model: NamedModel, decision: Decision) -> str | None:
+    """Say what is missing of a model, and whether the command can get it."""
+    if model.complete:
+        return None
+    if model.commit is None:
+        lack = f"`{model.name}` is not in the keep"
+    elif model.missing is None:
+        lack = f"`{model.name}` may be incomplete: nobody noted what it should hold"
+    else:
+        files = "1 file" if model.missing == 1 else f"{model.missing} files"
+        lack = f"`{model.name}` lacks {files}"
+    if decision.value:
+        return f"{lack}, and offline nothing can be fetched: modelkeep pull {model.name}"
+    return f"{lack}: modelkeep pull {model.name}"
+
+
+def _verdict_line(decision: Decision, named: Sequence[NamedModel]) -> str:
+    state, other = ("offline", "--online") if decision.value else ("online", "--offline")
+    line = f"modelkeep: {state}, because {decision.reason}"
+    for model in named:
+        if model.commit is not None:
+            line += f"; {model.name} {_age(model)}"
+    return f"{line} (else: modelkeep exec {other})"
+
+
+def _age(model: NamedModel) -> str:
+    from modelkeep.cli import human
+    from modelkeep.times import utc_text
+
+    assert model.commit is not None
+    since = "" if model.since is None else f" of {human.ago(utc_text(model.since))}"
+    return human.commit(model.commit) + since
+
+
+def _document(found: Environment) -> dict[str, object]:
+    return {
+        "set": found.set,
+        "unset": list(found.unset),
+        "offline": {"value": found.offline.value, "reason": found.offline.reason},
+        "warnings": list(found.warnings),
+    }
+
+
+def _explanation(
+    found: Environment, named: Sequence[NamedModel], command: Sequence[str]
+) -> list[str | Table]:
+    from modelkeep.cli.table import Table
+
+    state = "offline" if found.offline.value else "online"
+    rows = [(state, "", found.offline.reason)]
+    rows += [("set", f"{name}={value}", found.reasons[name]) for name, value in found.set.items()]
+    rows += [("unset", name, found.reasons[name]) for name in found.unset]
+    for model in named:
+        lack = _lack(model, found.offline)
+        rows.append(("model", model.name, lack or f"complete: {_age(model)}"))
+    if command:
+        from shlex import join
+
+        rows.append(("become", join(command), ""))
+    return [Table(("what", "value", "why"), rows)]
