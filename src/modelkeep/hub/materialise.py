@@ -74,6 +74,7 @@ class Materialiser:
         if not pending:
             return []
         blobs = self._cache.folder(repo) / "blobs"
+        durable.make_dirs(self._cache.folder(repo) / "snapshots")  # scanners miss it first of all
         durable.make_dirs(blobs)
         lacking = []
         for digest, file in pending.items():

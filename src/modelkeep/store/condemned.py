@@ -63,9 +63,7 @@ def release(store: Store, digest: Digest, references: ReferenceIndex) -> Release
         return Released(digest, 0, reason)
     nonce = uuid.uuid4().hex.encode()
     if not _set_mark(mark, nonce):
-        if not _is_outlived(store, mark):
-            return Released(digest, 0, "another collector is working on it")
-        durable.remove(mark)
+        wait_out(store, digest)
         if not _set_mark(mark, nonce):
             return Released(digest, 0, "another collector is working on it")
     reach("release:condemned")
