@@ -5,21 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from modelkeep.hub.repo import Repo
-from modelkeep.hub.tree import TreeFile
 from modelkeep.store import meta as metas
+from modelkeep.store.digest import Digest
 from modelkeep.store.store import Store
 
 LOCAL = "local"
 
 
-def source_of(store: Store, repo: Repo, commit: str, files: Iterable[TreeFile]) -> str | None:
+def source_of(store: Store, repo: Repo, commit: str, digests: Iterable[Digest]) -> str | None:
     """Return the endpoint a revision was fetched from, `local` for one that was added here.
 
-    None where nothing is recorded: a stock client may have brought it.
+    `digests` are the revision's contents; those of its own tell sooner than what others share. None
+    where nothing is recorded: a stock client may have brought it.
     """
     name = str(repo)
-    for file in sorted(files, key=lambda file: -file.size):
-        meta = metas.read(store.layout.meta(file.digest))
+    for digest in digests:
+        meta = metas.read(store.layout.meta(digest))
         for source in meta.sources if meta else ():
             if (source.repo, source.commit) == (name, commit):
                 return source.upstream or LOCAL

@@ -149,8 +149,8 @@ def _refuse_to_move_local_refs(store: Store, hub: HubCache, request: Request, co
     if request.force or current in (None, commit):
         return
     assert current is not None
-    files = hub.tree(request.repo, current) or ()
-    if provenance.source_of(store, request.repo, current, files) == provenance.LOCAL:
+    digests = [file.digest for file in hub.tree(request.repo, current) or ()]
+    if provenance.source_of(store, request.repo, current, digests) == provenance.LOCAL:
         raise UsageError(
             f"`{request.repo}@{request.revision}` was added from a local folder"
             f" and stays at {current[:12]}",

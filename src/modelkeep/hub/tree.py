@@ -71,6 +71,26 @@ def load(text: bytes) -> tuple[TreeFile, ...] | None:
         return None
 
 
+def contents(text: bytes) -> dict[str, tuple[str, int]] | None:
+    """Return the blob name and the size in bytes at each path, as `load` would, in less time.
+
+    Paths and names are not checked: nothing may be written where they point.
+    """
+    try:
+        document = json.loads(text)
+        if document["format_version"] != _FORMAT:
+            return None
+        return {
+            path: (
+                fields.get("lfs_sha256") or fields["blob_id"],
+                fields.get("lfs_size") or fields["size"],
+            )
+            for path, fields in document["files"].items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
 def _entry(path: str, fields: dict[str, object]) -> TreeFile:
     blob_id = str(fields["blob_id"])
     sha256 = fields.get("lfs_sha256")

@@ -120,16 +120,21 @@ class Store:
 
     def blobs(self) -> Iterator[tuple[Digest, os.stat_result]]:
         """Yield the name and status of every blob, in no order; foreign names are passed over."""
+        for entry in self.entries():
+            digest = Digest.from_etag(entry.name)
+            if digest is None or self.layout.blob(digest) != Path(entry.path):
+                continue
+            try:
+                yield digest, entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue  # a collector was quicker
+
+    def entries(self) -> Iterator[os.DirEntry[str]]:
+        """Yield what stands where blobs do; the names are etags, unless somebody put others."""
         for algorithm in (SHA256, GIT_SHA1):
             for shard in _entries(self.layout.blobs / algorithm):
-                for entry in _entries(shard.path) if shard.is_dir() else ():
-                    digest = Digest.from_etag(entry.name)
-                    if digest is None or digest.algorithm != algorithm:
-                        continue
-                    try:
-                        yield digest, entry.stat(follow_symlinks=False)
-                    except FileNotFoundError:
-                        continue  # a collector was quicker
+                if shard.is_dir():
+                    yield from _entries(shard.path)
 
     def info(self, digest: Digest) -> BlobInfo | None:
         """Describe a blob without reading its bytes; None where it is missing."""
