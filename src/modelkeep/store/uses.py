@@ -20,8 +20,10 @@ def stamp(path: Path) -> None:
     except FileNotFoundError:
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, _SHARED_FILE)
-            os.fchmod(descriptor, _SHARED_FILE)
-            os.close(descriptor)
+            try:
+                os.fchmod(descriptor, _SHARED_FILE)
+            finally:
+                os.close(descriptor)
         except OSError:
             return  # a use that cannot be recorded is still a use
     except OSError:
