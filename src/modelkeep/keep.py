@@ -4,7 +4,7 @@
     keep.pull("org/name")
 
 Nothing here prints; what happened is returned, what went wrong is raised as a `ModelkeepError`.
-What talks to a network is imported when it is needed: most verbs do without.
+What a verb needs is imported when it is called: most wait for nothing else than imports.
 """
 
 from __future__ import annotations
@@ -20,9 +20,7 @@ from modelkeep.errors import NotFoundError, ReadOnlyError, SettingsError, UsageE
 from modelkeep.fs import durable
 from modelkeep.fs.oserrors import explained
 from modelkeep.fs.probe import is_read_only
-from modelkeep.hub import link as linking
 from modelkeep.hub import listing as listings
-from modelkeep.hub import remove as removing
 from modelkeep.hub import where as locating
 from modelkeep.hub.cache import HubCache
 from modelkeep.hub.listing import Listing
@@ -31,12 +29,14 @@ from modelkeep.hub.tree import TreeFile
 from modelkeep.settings import Decided, KeepSettings
 from modelkeep.store.digest import Digest
 from modelkeep.store.store import Mode, Store
-from modelkeep.store.verify import VerifyReport, verify
 
 if TYPE_CHECKING:
+    from modelkeep.hub.link import Linked
     from modelkeep.hub.progress import Progress
     from modelkeep.hub.pull import Pulled
+    from modelkeep.hub.remove import Removal, RemovalPlan
     from modelkeep.hub.upstream import Upstream
+    from modelkeep.store.verify import VerifyReport
 
 _STORE = "store"
 _HUB = "hub"
@@ -222,15 +222,22 @@ class Keep:
         type: str | None = None,  # noqa: A002 - the Hub's word
         hardlink: bool = False,
         symlink: bool = False,
-    ) -> linking.Linked:
+    ) -> Linked:
         """Give a revision to another HF cache (`into`) or to a plain folder (`to`).
 
         `hardlink` lets a plain folder share the store's inodes; `symlink` lets a cache hold links
         into the keep where nothing better works.
         """
+        from modelkeep.hub import link as linking
+
         if (into is None) == (to is None):
             raise UsageError("say where to: either --into CACHE or --to DIR")
         target = self.target(repo, revision, type=type)
+        if not target.files:
+            raise NotFoundError(
+                f"`{target.repo}` was brought by another client, and what it holds is not known",
+                hint=f"settle it: modelkeep pull {target.repo}",
+            )
         if into is not None:
             if hardlink:
                 raise UsageError("--hardlink goes with --to; a cache is linked that way anyhow")
@@ -305,13 +312,17 @@ class Keep:
         decided = settings_module.loader_cache()
         return locating.locate(self.store, self.hub, name, wanted, file, decided)
 
-    def plan_removal(self, repo: str | Repo, revision: str | None = None) -> removing.RemovalPlan:
+    def plan_removal(self, repo: str | Repo, revision: str | None = None) -> RemovalPlan:
         """Decide what removing a repo, or one revision, takes away. Changes nothing."""
+        from modelkeep.hub import remove as removing
+
         name, wanted = _parse(repo, revision, None)
         return removing.plan(self.store, self.hub, name, wanted)
 
-    def remove(self, plan: removing.RemovalPlan) -> removing.Removal:
+    def remove(self, plan: RemovalPlan) -> Removal:
         """Carry out what `plan_removal` decided."""
+        from modelkeep.hub import remove as removing
+
         self._require_writable()
         return removing.execute(self.store, self.hub, plan)
 
@@ -322,6 +333,8 @@ class Keep:
         progress: Callable[[int], None] | None = None,
     ) -> VerifyReport:
         """Hash the blobs of repos, or of the whole store, and compare with their names. Offline."""
+        from modelkeep.store.verify import verify
+
         return verify(self.store, sorted(self.digests(*repos)), jobs=jobs, progress=progress)
 
     def digests(self, *repos: str | Repo) -> dict[Digest, int]:

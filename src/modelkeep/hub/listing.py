@@ -91,15 +91,17 @@ def _listed(
     stamps = []
     source = None
     for revision in found.revisions:
-        stamps.append(_last_used(store, _telling(revision, blobs, users)))
-        source = source or provenance.source_of(
-            store, repo, revision.commit, _telling(revision, blobs, users)
-        )
+        telling = _telling(revision, blobs, users)
+        stamps.append(_last_used(store, _digests(telling)))
+        source = source or provenance.source_of(store, repo, revision.commit, _digests(telling))
     return ListedRepo(
         repo=repo.id,
         type=repo.type.value,
         refs=found.refs,
-        revisions=tuple(map(_revision, found.revisions)),
+        revisions=tuple(
+            Revision(revision.commit, revision.files, revision.bytes, revision.complete)
+            for revision in found.revisions
+        ),
         bytes_total=sum(blobs.values()) + plain,
         bytes_unique=sum(size for name, size in blobs.items() if users[name] == 1) + plain,
         bytes_unsettled=plain
@@ -110,28 +112,22 @@ def _listed(
     )
 
 
-def _revision(found: ScannedRevision) -> Revision:
-    sizes = [size for size in found.files.values() if size is not None]
-    return Revision(found.commit, len(sizes), sum(sizes), found.complete)
-
-
-def _telling(
-    revision: ScannedRevision, blobs: dict[str, int], users: Counter[str]
-) -> Iterator[Digest]:
-    """Yield a revision's contents, the one that says most about all of it first.
+def _telling(found: ScannedRevision, blobs: dict[str, int], users: Counter[str]) -> list[str]:
+    """Return a revision's contents, the one that says most about all of it first.
 
     That is the largest that no other repo shares: what is stamped or noted there is about this one.
     """
-    own = [name for name in revision.blobs if users[name] == 1]
-    first = max(own or revision.blobs, key=lambda name: blobs.get(name, 0), default="")
-    for name in (first, *revision.blobs):
-        digest = Digest.from_etag(name)
-        if digest is not None:
-            yield digest
+    names = [name for name in found.blobs if name in blobs]
+    own = [name for name in names if users[name] == 1] or names
+    return [max(own, key=blobs.__getitem__), *names] if own else []
 
 
-def _last_used(store: Store, telling: Iterable[Digest]) -> str | None:
-    for digest in telling:
+def _digests(names: Iterable[str]) -> Iterator[Digest]:
+    return filter(None, map(Digest.from_etag, names))
+
+
+def _last_used(store: Store, digests: Iterable[Digest]) -> str | None:
+    for digest in digests:
         stamp = store.last_used(digest)
         if stamp is not None:
             return utc_text(stamp)

@@ -7,7 +7,6 @@ hold, `trees/`, and only what no note names is looked at by itself.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,18 +20,18 @@ _UNFINISHED = (".incomplete",)
 
 @dataclass(frozen=True, slots=True)
 class ScannedRevision:
-    """A snapshot as it stands on disk.
+    """A snapshot as it stands on disk: how many files have their content, and its bytes.
 
-    `files` gives the size in bytes of every file by its path; None where its content is gone.
-    `blobs` are the names of the contents it uses, `plain` the bytes of files that are no links.
-    `complete` is None where nobody noted what the commit should hold.
+    `blobs` are the names of the contents it refers to, `plain` the bytes of files that are no
+    links. `complete` is None where nobody noted what the commit should hold.
     """
 
     commit: str
-    files: dict[str, int | None]
+    files: int
+    bytes: int
+    complete: bool | None
     blobs: frozenset[str]
     plain: int
-    complete: bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,37 +73,51 @@ def scan(hub: HubCache, repo: Repo) -> ScannedRepo:
 
 
 def _refs(top: str) -> dict[str, str]:
-    refs = {name: _read(entry.path).decode("ascii", "replace") for name, entry in _walk(top)}
+    _, files = _walk(top)
+    refs = {name: _read(entry.path).decode("ascii", "replace") for name, entry in files.items()}
     return {name: commit for name in sorted(refs) if is_commit(commit := refs[name].strip())}
 
 
 def _revision(
     top: str, commit: str, note: dict[str, tuple[str, int]] | None, blobs: dict[str, int]
 ) -> ScannedRevision:
-    files: dict[str, int | None] = {}
-    used = set()
-    plain = 0
-    for path, entry in _walk(top):
-        if entry.is_symlink():
-            name = note[path][0] if note and path in note else Path(entry.path).readlink().name
-            used.add(name)
-            files[path] = blobs.get(name)
-        else:
-            size = files[path] = _size(entry)
-            plain += size or 0
-    complete = None
-    if note is not None:
-        complete = all(files.get(path) is not None for path in note)
-    return ScannedRevision(commit, files, frozenset(used), plain, complete)
+    links, others = _walk(top)
+    noted = note or {}
+    named = {
+        path: noted[path][0] if path in noted else Path(entry.path).readlink().name
+        for path, entry in links.items()
+    }
+    held = {path: blobs[name] for path, name in named.items() if name in blobs}
+    plain = {path: size for path, entry in others.items() if (size := _size(entry)) is not None}
+    held |= plain
+    return ScannedRevision(
+        commit=commit,
+        files=len(held),
+        bytes=sum(held.values()),
+        complete=None if note is None else held.keys() >= note.keys(),
+        blobs=frozenset(named.values()),
+        plain=sum(plain.values()),
+    )
 
 
-def _walk(top: str, prefix: str = "") -> Iterator[tuple[str, os.DirEntry[str]]]:
-    for entry in _entries(f"{top}/{prefix}"):
-        path = prefix + entry.name
-        if entry.is_dir(follow_symlinks=False):
-            yield from _walk(top, f"{path}/")
-        else:
-            yield path, entry
+_Entries = dict[str, os.DirEntry[str]]
+
+
+def _walk(top: str) -> tuple[_Entries, _Entries]:
+    """Return the links below a folder by their paths, and the files that are no links."""
+    links: _Entries = {}
+    others: _Entries = {}
+    prefixes = [""]
+    while prefixes:
+        prefix = prefixes.pop()
+        for entry in _entries(f"{top}/{prefix}"):
+            if entry.is_symlink():
+                links[prefix + entry.name] = entry
+            elif entry.is_dir():
+                prefixes.append(f"{prefix}{entry.name}/")
+            else:
+                others[prefix + entry.name] = entry
+    return links, others
 
 
 def _entries(directory: str) -> list[os.DirEntry[str]]:
