@@ -142,7 +142,4 @@ def _total(rows: Sequence[Row]) -> str:
     disk = human.size(sum(row.bytes_on_disk for row in rows))
     seconds = human.duration(sum(row.seconds for row in rows))
     got = sum(row.details["bytes_total"] for row in rows if "bytes_total" in row.details)
-    return (
-        f"total: {fetched} fetched and {disk} of disk for {human.size(got)}"
-        f" in two projects and two revisions, {seconds}"
-    )
+    return f"total: {fetched} fetched, {disk} of disk ({human.size(got)} as separate copies), {seconds}"

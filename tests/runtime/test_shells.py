@@ -1,0 +1,86 @@
+"""Values of any kind come back from the shells to the letter."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from modelkeep.runtime import shells
+
+VALUES = {
+    "PLAIN": "/srv/models/hub",
+    "SPACES": "  a keep ",
+    "QUOTES": 'it\'s "quoted" `here` \u2019there\u2018',
+    "DOLLARS": "$HOME ${HOME} $(id) %PATH% !x",
+    "BACKSLASHES": r"a\b\\c\'",
+    "LINES": "one\ntwo",
+    "GLOBS": "*?[a]~ # ; & | < >",
+    "EQUALS": "a=b",
+    "UMLAUT": "Größe 模型",
+    "DASH": "-n",
+}
+PRINT = f"{shlex.quote(sys.executable)} -c 'import json, os; print(json.dumps(dict(os.environ)))'"
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash", "dash", "zsh"])
+def test_sh_reads_back_every_value(shell: str) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    script = "\n".join(shells.lines(VALUES, ["GONE"], "sh"))
+    done = subprocess.run(
+        [shell, "-c", f'eval "$1"; exec {PRINT}', "sh", script],
+        env={"GONE": "1", "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    environ = json.loads(done.stdout)
+    assert {name: environ.get(name) for name in VALUES} == VALUES
+    assert "GONE" not in environ
+
+
+def test_fish_reads_back_every_value() -> None:
+    if shutil.which("fish") is None:
+        pytest.skip("fish is not installed")
+    script = "\n".join(shells.lines(VALUES, ["GONE"], "fish"))
+    done = subprocess.run(
+        ["fish", "--no-config", "-c", f"{script}\nexec {PRINT}"],
+        env={"GONE": "1", "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    environ = json.loads(done.stdout)
+    assert {name: environ.get(name) for name in VALUES} == VALUES
+    assert "GONE" not in environ
+
+
+def test_powershell_reads_back_every_value() -> None:
+    if shutil.which("pwsh") is None:
+        pytest.skip("pwsh is not installed")
+    script = "\n".join(shells.lines(VALUES, ["GONE"], "powershell"))
+    done = subprocess.run(
+        ["pwsh", "-NoProfile", "-Command", f"{script}\nGet-ChildItem Env: | ConvertTo-Json"],
+        env={"GONE": "1", "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    environ = {entry["Name"]: entry["Value"] for entry in json.loads(done.stdout)}
+    assert {name: environ.get(name) for name in VALUES} == VALUES
+
+
+def test_powershell_doubles_every_quote_it_takes_for_one() -> None:
+    (line,) = shells.lines({"A": "it's \u2018x\u2019"}, [], "powershell")
+    assert line == "$env:A = 'it''s \u2018\u2018x\u2019\u2019'"
+
+
+def test_docker_gets_its_options_whole() -> None:
+    words = shlex.split("\n".join(shells.lines(VALUES, ["GONE"], "docker")))
+    assert words[::2] == ["-e"] * len(VALUES)
+    assert dict(word.split("=", 1) for word in words[1::2]) == VALUES
