@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,12 +19,12 @@ from modelkeep.errors import NotFoundError, ReadOnlyError, SettingsError, UsageE
 from modelkeep.fs import durable
 from modelkeep.fs.oserrors import explained
 from modelkeep.fs.probe import is_read_only
+from modelkeep.hub import held
 from modelkeep.hub import listing as listings
 from modelkeep.hub import where as locating
 from modelkeep.hub.cache import HubCache
 from modelkeep.hub.listing import Listing
 from modelkeep.hub.repo import DEFAULT_REVISION, Repo, RepoType, check_revision, parse
-from modelkeep.hub.tree import TreeFile
 from modelkeep.settings import Decided, KeepSettings
 from modelkeep.store.digest import Digest
 from modelkeep.store.store import Mode, Store
@@ -40,17 +39,6 @@ if TYPE_CHECKING:
 
 _STORE = "store"
 _HUB = "hub"
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A repo of the keep, the revision asked for, and what is there for it."""
-
-    repo: Repo
-    commit: str
-    refs: tuple[str, ...]
-    tree: tuple[TreeFile, ...]
-    files: tuple[TreeFile, ...]
 
 
 class Keep:
@@ -232,7 +220,8 @@ class Keep:
 
         if (into is None) == (to is None):
             raise UsageError("say where to: either --into CACHE or --to DIR")
-        target = self.target(repo, revision, type=type)
+        name, wanted = _parse(repo, revision, type)
+        target = held.find(self.hub, name, wanted)
         if not target.files:
             raise NotFoundError(
                 f"`{target.repo}` was brought by another client, and what it holds is not known",
@@ -257,28 +246,6 @@ class Keep:
         return linking.to_folder(
             self.store, target.repo, target.commit, target.files, Path(to), hardlink=hardlink
         )
-
-    def target(
-        self,
-        repo: str | Repo,
-        revision: str | None = None,
-        *,
-        type: str | None = None,  # noqa: A002 - the Hub's word
-    ) -> Target:
-        """Return what the keep has of a revision; NotFoundError where that is nothing."""
-        name, wanted = _parse(repo, revision, type)
-        commit = self.hub.resolve(name, wanted or DEFAULT_REVISION)
-        if commit is None:
-            missing = f"`{name}`" if wanted is None else f"`{name}@{wanted}`"
-            raise NotFoundError(
-                f"{missing} is not in the keep",
-                hint=f"get it: modelkeep pull {name}" + (f"@{wanted}" if wanted else ""),
-            )
-        tree = self.hub.tree(name, commit) or ()
-        lacking = {file.path for file in self.hub.missing(name, commit) or ()}
-        refs = tuple(ref for ref, held in self.hub.refs(name).items() if held == commit)
-        files = tuple(file for file in tree if file.path not in lacking)
-        return Target(name, commit, refs, tree, files)
 
     def is_complete(self, repo: str | Repo, revision: str | None = None) -> bool:
         """Tell whether every file of a revision is here, so that it loads without a network."""
@@ -344,13 +311,8 @@ class Keep:
         sizes = {}
         for repo in repos:
             name, wanted = _parse(repo, None, None)
-            commits = [self.target(name, wanted).commit] if wanted else self.hub.commits(name)
-            if not commits:
-                raise NotFoundError(
-                    f"`{name}` is not in the keep", hint="see what is: modelkeep ls"
-                )
-            for commit in commits:
-                files = self.target(name, commit).files
+            for commit in [wanted] if wanted else self.hub.commits(name) or [None]:
+                files = held.find(self.hub, name, commit).files
                 sizes.update({file.digest: file.size for file in files})
         return sizes
 
