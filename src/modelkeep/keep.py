@@ -311,7 +311,8 @@ class Keep:
         sizes = {}
         for repo in repos:
             name, wanted = _parse(repo, None, None)
-            for commit in [wanted] if wanted else self.hub.commits(name) or [None]:
+            commits: list[str | None] = [wanted] if wanted else [*self.hub.commits(name)]
+            for commit in commits or [None]:
                 files = held.find(self.hub, name, commit).files
                 sizes.update({file.digest: file.size for file in files})
         return sizes
