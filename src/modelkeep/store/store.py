@@ -17,6 +17,7 @@ from modelkeep.fs.oserrors import explained
 from modelkeep.fs.probe import Capabilities
 from modelkeep.fs.syncpoint import reach
 from modelkeep.store import meta as metas
+from modelkeep.store import uses
 from modelkeep.store.digest import GIT_SHA1, SHA256, Digest, hash_file
 from modelkeep.store.layout import FORMAT, StoreLayout
 from modelkeep.store.meta import Meta, Source
@@ -25,8 +26,6 @@ from modelkeep.times import utc_now
 
 Mode = Literal["private", "group"]
 
-# Users of a group keep must be able to stamp what others own.
-_SHARED_FILE = 0o666
 _GROUP_DIRECTORY = 0o2775
 
 
@@ -96,19 +95,19 @@ class Store:
         try:
             header = json.loads(text)
             known = header["format"]
+            if known == FORMAT:
+                return cls(layout, header)
         except (ValueError, KeyError, TypeError) as error:
             raise SettingsError(
                 f"`{layout.header}` is damaged: {error}",
                 hint="restore the file from a backup; the models beside it are untouched",
                 path=layout.header,
             ) from error
-        if known != FORMAT:
-            raise UnknownFormatError(
-                f"`{directory}` has store format {known}; this modelkeep knows format {FORMAT}",
-                hint="use the modelkeep version that made it; nothing was changed",
-                path=layout.header,
-            )
-        return cls(layout, header)
+        raise UnknownFormatError(
+            f"`{directory}` has store format {known}; this modelkeep knows format {FORMAT}",
+            hint="use the modelkeep version that made it; nothing was changed",
+            path=layout.header,
+        )
 
     def has(self, digest: Digest) -> bool:
         """Tell whether the content is here, by its name alone."""
@@ -209,6 +208,7 @@ class Store:
             # Sealed before it is hashed, so that no new writer can come in between.
             durable.seal(temporary)
             self._check(temporary, digest)
+            reach("take_over:hashed")
             after = temporary.stat()
             if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
                 return False
@@ -243,20 +243,7 @@ class Store:
 
     def mark_used(self, digest: Digest) -> None:
         """Stamp the last use; best effort, since readers may have no right to write."""
-        path = self.layout.used(digest)
-        try:
-            os.utime(path)
-        except FileNotFoundError:
-            try:
-                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, _SHARED_FILE)
-                try:
-                    os.fchmod(descriptor, _SHARED_FILE)
-                finally:
-                    os.close(descriptor)
-            except OSError:
-                return  # a use that cannot be recorded is still a use
-        except OSError:
-            return
+        uses.stamp(self.layout.used(digest))
 
     def last_used(self, digest: Digest) -> float | None:
         """Return the POSIX time of the last recorded use, None where none was recorded."""
