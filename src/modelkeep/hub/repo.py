@@ -86,7 +86,7 @@ def parse(text: str, *, type: RepoType | None = None) -> tuple[Repo, str | None]
             break
     if not 1 <= len(parts) <= 2 or not all(_is_part(part) for part in parts):
         raise InvalidRepoError(
-            f"`{text}` is not a repo name",
+            f"`{_printable(text)}` is not a repo name",
             hint="write org/name, org/name@revision, datasets/org/name or spaces/org/name",
         )
     if at:
@@ -100,7 +100,8 @@ def check_revision(revision: str) -> str:
         part in ("", ".", "..") for part in revision.split("/")
     ):
         raise InvalidRepoError(
-            f"`{revision}` is not a revision", hint="a branch, a tag or a 40-digit commit is"
+            f"`{_printable(revision)}` is not a revision",
+            hint="a branch, a tag or a 40-digit commit is",
         )
     return revision
 
@@ -117,3 +118,8 @@ def _is_part(part: str) -> bool:
         and "--" not in part
         and ".." not in part
     )
+
+
+def _printable(text: str) -> str:
+    """Return text that stays on one line and does nothing to a terminal."""
+    return text if text.isprintable() else repr(text)[1:-1]

@@ -57,7 +57,7 @@ def dump(files: Iterable[TreeFile]) -> bytes:
         if file.xet_hash:
             entry["xet_hash"] = file.xet_hash
         entries[file.path] = entry
-    return json.dumps({"format_version": _FORMAT, "files": entries}, indent=2).encode()
+    return json.dumps({"format_version": _FORMAT, "files": entries}, indent=1).encode()
 
 
 def load(text: bytes) -> tuple[TreeFile, ...] | None:
