@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from modelkeep.cli.options import Command, Invocation
@@ -13,34 +15,62 @@ from modelkeep.cli.options import Command, Invocation
     examples=(
         "modelkeep init",
         "modelkeep init /srv/models --mode group --group models",
+        "modelkeep init --activate",
     ),
 )
 @click.argument("directory", metavar="[DIR]", required=False, type=click.Path(file_okay=False))
 @click.option(
     "--mode",
     type=click.Choice(("private", "group")),
-    default="private",
-    show_default=True,
-    help="Who writes: you alone, or all members of a group.",
+    help="Who writes: you alone, as by default, or all members of a group.",
 )
 @click.option("--group", metavar="NAME", help="The group of a group keep; your own by default.")
+@click.option(
+    "--activate",
+    is_flag=True,
+    help="Let every loader use the keep from the next login on: yours, or for root everybody's.",
+)
 @click.pass_obj
-def command(invocation: Invocation, directory: str | None, mode: str, group: str | None) -> None:
+def command(
+    invocation: Invocation,
+    directory: str | None,
+    mode: str | None,
+    group: str | None,
+    activate: bool,
+) -> None:
     """Make a keep, for yourself or for a group.
 
     A private keep needs no init: the first pull makes one. A keep that is there already is left as
-    it is.
+    it is. What loaders need to know is printed for a shell's start-up file; `--activate` puts it
+    there.
     """
     from modelkeep.keep import Keep
+    from modelkeep.runtime import activate as activation
 
     if group and mode != "group":
         raise click.UsageError("--group goes with --mode group")
-    keep = Keep.create(
-        directory or invocation.keep, mode="group" if mode == "group" else "private", group=group
-    )
-    document = {"keep": {"dir": keep.directory, "mode": keep.store.mode}}
+    place = directory or invocation.keep
+    if mode == "group":
+        keep = Keep.create(place, mode="group", group=group)
+    elif mode == "private":
+        keep = Keep.create(place)
+    else:
+        keep = Keep.open_or_create(place)
+    _, shell = activation.startup_file(os.environ)
+    lines = activation.lines(keep.directory, shell)
+    file = activation.install(keep.directory) if activate else None
     invocation.output.emit(
-        document,
+        {
+            "keep": {"dir": keep.directory, "mode": keep.store.mode},
+            "activation": {"file": file, "lines": lines.splitlines()},
+        },
         human=[f"keep     {keep.directory} ({keep.store.mode})"],
         quiet=[str(keep.directory)],
     )
+    if file is None:
+        invocation.output.remark(
+            "for loaders to use it, in a shell's start-up file (--activate writes them):"
+        )
+        invocation.output.remark(lines.rstrip())
+    else:
+        invocation.output.remark(f"loaders use it from the next login on, by {file}")
