@@ -35,11 +35,10 @@ def probe(endpoint: str, *, deadline: float = DEADLINE_S) -> Verdict:
     Any answer counts. Proxies of the environment are used, and are not taken for the endpoint. No
     token is sent.
     """
-    url = urlsplit(endpoint)
-    name = url.netloc.rpartition("@")[2] or endpoint
+    name = endpoint.rpartition("://")[2].rpartition("@")[2] or "the endpoint"
     reasons: list[str | None] = []
     # Name lookup has no timeout of its own, so the asking is left behind when time is up.
-    thread = threading.Thread(target=lambda: reasons.append(_ask(url)), daemon=True)
+    thread = threading.Thread(target=lambda: reasons.append(_ask(endpoint)), daemon=True)
     thread.start()
     thread.join(deadline)
     at = time.time()
@@ -50,9 +49,10 @@ def probe(endpoint: str, *, deadline: float = DEADLINE_S) -> Verdict:
     return Verdict(False, f"{name} cannot be reached: {reasons[0]}", at)
 
 
-def _ask(url: SplitResult) -> str | None:
+def _ask(endpoint: str) -> str | None:
     """Send the request; return why there was no answer, None for one."""
     try:
+        url = urlsplit(endpoint)
         if url.scheme not in _PORTS or not url.hostname:
             return "it is not an http address"
         return _request(url, url.hostname, url.port or _PORTS[url.scheme])
