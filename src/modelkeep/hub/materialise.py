@@ -134,9 +134,11 @@ class Materialiser:
         Large files must be the store's very inode. Small ones are copies that people edit, so they
         are hashed: an edited one is replaced, and so is one that shares the store's inode.
         """
-        target = self._target(repo, digest)
+        target, blob = self._target(repo, digest), self._store.path(digest)
         try:
-            if target.samefile(self._store.path(digest)):
+            if target.is_symlink() and target.resolve() != blob.resolve():
+                return False  # into a client's shared store, which other clients empty
+            if target.samefile(blob):
                 if file.size < COPY_BELOW and not target.is_symlink():
                     return False  # taken over from a client: people edit it, so it becomes a copy
                 info = self._store.info(digest)
