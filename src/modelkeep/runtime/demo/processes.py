@@ -34,10 +34,15 @@ class ChildError(ModelkeepError):
 
 
 class Processes:
-    """Runs one process at a time, with a keep for all of them."""
+    """Runs one process at a time, with a keep for all of them.
 
-    def __init__(self, keep: Path) -> None:
+    What libraries leave behind (torch does, in the temporary folder) goes to `work`.
+    """
+
+    def __init__(self, keep: Path, work: Path) -> None:
         self._keep = keep
+        self._work = work
+        self._environ = {**os.environ, "TMPDIR": str(work)}
 
     def upstream(self) -> Upstream:
         """Return the endpoint that the keep fetches from."""
@@ -48,7 +53,7 @@ class Processes:
         """Run a command on the keep; return its document and how many seconds it took."""
         shared = ("--keep", str(self._keep), "--format", "json")
         done, seconds = _run(
-            [sys.executable, "-P", "-m", "modelkeep", *arguments, *shared], os.environ
+            [sys.executable, "-P", "-m", "modelkeep", *arguments, *shared], self._environ
         )
         try:
             document: dict[str, Any] = json.loads(done.stdout)
@@ -67,14 +72,15 @@ class Processes:
         Returns what the loader reports, its seconds, and whether the system let us take the network
         away from it, so that even code outside Python could not have used one.
         """
+        environ = {**self._environ, "HF_HOME": str(self._work / "home")}
         environment = variables(
-            str(self._keep), offline=Decision(True, "the demo shows it"), environ=os.environ
+            str(self._keep), offline=Decision(True, "the demo shows it"), environ=environ
         )
         isolation = next((words for words in _ISOLATIONS if _works(words)), ())
         program = str(Path(loader.__file__))
         done, seconds = _run(
             [*isolation, sys.executable, "-P", program, repo, revision, str(result)],
-            environment.applied(os.environ),
+            environment.applied(environ),
         )
         if done.returncode:
             raise _failure("the loader", done)

@@ -87,7 +87,7 @@ class Demo:
         self._work = work
         self._starting = starting
         self._project = work / "project" / "hub"
-        self._processes = Processes(keep)
+        self._processes = Processes(keep, work)
         self._commit = ""
         self._left_out: tuple[str, ...] = ()
 
