@@ -18,6 +18,7 @@ from modelkeep.store.digest import Digest, hash_bytes
 from modelkeep.store.verify import verify
 from tests import forks
 from tests.hub import Hub, Repository
+from tests.keeping import held_by
 from tests.models import random_bytes
 
 MIB = 1 << 20
@@ -152,7 +153,7 @@ def test_pull_of_a_second_revision(site: Site) -> None:
         site.hub.clear_log()
         forks.run(partial(site.pull, repo))
 
-        assert site.keep.target(repo.id).commit == new
+        assert held_by(site.keep, repo.id).commit == new
         assert site.keep.is_complete(repo.id)
         assert not site.hub.gets("*model.safetensors")
         whole(site.keep.hub.directory, expected)

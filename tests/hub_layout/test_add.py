@@ -13,6 +13,7 @@ from modelkeep.errors import NotFoundError, UsageError
 from modelkeep.keep import Keep
 from tests.filesystems import as_user, need_root, public_directory
 from tests.hub import Hub
+from tests.keeping import held_by
 from tests.models import TINY, random_bytes
 
 FILES = {
@@ -46,7 +47,7 @@ def test_content_is_named_as_the_hub_names_it(keep: Keep, hub: Hub, tmp_path: Pa
 
     added = keep.add(top, "org/ours")
 
-    ours = {f.path: (f.digest.etag, f.blob_id, f.size) for f in keep.target("org/ours").tree}
+    ours = {f.path: (f.digest.etag, f.blob_id, f.size) for f in held_by(keep, "org/ours").tree}
     theirs = {
         path: (file.etag, file.oid, file.size)
         for path, file in repo.commits[repo.sha].files.items()
@@ -114,7 +115,7 @@ def test_working_folders_are_left_out(keep: Keep, folder: Path) -> None:
 
     keep.add(folder, "org/mine")
 
-    assert {file.path for file in keep.target("org/mine").tree} == set(TINY)
+    assert {file.path for file in held_by(keep, "org/mine").tree} == set(TINY)
 
 
 def test_links_to_files_are_followed(keep: Keep, folder: Path, tmp_path: Path) -> None:
@@ -189,10 +190,10 @@ def test_a_pull_of_the_same_name_leaves_what_was_added(keep: Keep, folder: Path,
         keep.pull("org/tiny")
     assert caught.value.hint is not None
     assert theirs in caught.value.hint
-    assert keep.target("org/tiny").commit == mine
+    assert held_by(keep, "org/tiny").commit == mine
 
     keep.pull("org/tiny", theirs)
-    assert keep.target("org/tiny").commit == mine
+    assert held_by(keep, "org/tiny").commit == mine
     keep.pull("org/tiny", force=True)
-    assert keep.target("org/tiny").commit == theirs
+    assert held_by(keep, "org/tiny").commit == theirs
     assert keep.is_complete("org/tiny", mine)

@@ -15,6 +15,7 @@ from modelkeep.errors import NotFoundError, UsageError
 from modelkeep.keep import Keep
 from tests import filesystems
 from tests.hub import Hub, Repository
+from tests.keeping import content, held_by
 from tests.models import TINY, random_bytes
 
 LARGE = {"config.json": b"{}", "model.safetensors": random_bytes(2 << 20, 5)}
@@ -27,14 +28,6 @@ def large(keep: Keep, hub: Hub) -> Repository:
     repo.commit(LARGE)
     keep.pull(repo.id)
     return repo
-
-
-def content(top: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(top).as_posix(): path.read_bytes()
-        for path in top.rglob("*")
-        if path.is_file()
-    }
 
 
 def test_another_cache_gets_the_very_inodes_and_loads_offline(
@@ -50,7 +43,7 @@ def test_another_cache_gets_the_very_inodes_and_loads_offline(
     snapshot = Path(snapshot_download(large.id, cache_dir=cache, local_files_only=True))
     assert content(snapshot) == LARGE
     assert (snapshot / "model.safetensors").samefile(
-        next(keep.store.path(f.digest) for f in keep.target(large.id).tree if f.size > 2)
+        next(keep.store.path(f.digest) for f in held_by(keep, large.id).tree if f.size > 2)
     )
     assert (cache / "models--org--large/refs/main").read_text() == large.sha
     assert not scan_cache_dir(cache).warnings
@@ -185,7 +178,7 @@ def test_the_same_files_may_be_linked_again(keep: Keep, large: Repository, tmp_p
 def test_what_the_keep_lacks_is_said(keep: Keep, large: Repository, tmp_path: Path) -> None:
     with pytest.raises(NotFoundError):
         keep.link("org/unknown", into=tmp_path / "cache")
-    weights = next(f.digest for f in keep.target(large.id).tree if f.size > 2)
+    weights = next(f.digest for f in held_by(keep, large.id).tree if f.size > 2)
     keep.store.path(weights).unlink()
     with pytest.raises(NotFoundError) as caught:
         keep.link(large.id, into=tmp_path / "cache")

@@ -1,0 +1,166 @@
+"""A removal does what its plan says, frees what it says, and takes nothing of anybody else's."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from huggingface_hub import scan_cache_dir, snapshot_download
+
+from modelkeep.errors import NotFoundError
+from modelkeep.keep import Keep
+from tests.filesystems import loop
+from tests.hub import Hub, Repository
+from tests.keeping import held_by
+from tests.models import TINY, random_bytes
+
+SHARED = random_bytes(2 << 20, 1)
+
+
+def used(*tops: Path) -> int:
+    """Bytes the disk holds for blobs below, each inode once."""
+    found = {}
+    for top in tops:
+        for path in top.rglob("*"):
+            status = path.lstat()
+            if "blobs" in path.parts and path.is_file() and not path.is_symlink():
+                found[status.st_ino] = status.st_blocks * 512
+    return sum(found.values())
+
+
+def blobs_of(keep: Keep) -> tuple[Path, Path]:
+    return keep.hub.directory, keep.store.layout.blobs
+
+
+@pytest.fixture
+def pair(keep: Keep, hub: Hub) -> tuple[Repository, Repository]:
+    """Two repositories in the keep with the same weights."""
+    one, two = hub.repo("org/one"), hub.repo("org/two")
+    for repo in (one, two):
+        repo.commit({"config.json": repo.id.encode() * 500, "model.safetensors": SHARED})
+        keep.pull(repo.id)
+    return one, two
+
+
+def test_the_plan_is_what_happens_and_what_the_disk_gets_back(
+    keep: Keep, pair: tuple[Repository, Repository]
+) -> None:
+    for repo, least in zip(pair, (4096, 2 << 20), strict=True):
+        plan = keep.plan_removal(repo.id)
+        before = used(*blobs_of(keep))
+
+        removal = keep.remove(plan)
+
+        assert removal.bytes_freed == plan.bytes_planned == before - used(*blobs_of(keep))
+        assert removal.bytes_freed >= least
+        assert not (keep.hub.directory / f"models--{repo.id.replace('/', '--')}").exists()
+    assert not list(keep.store.blobs())
+    assert not list(keep.store.layout.trash.iterdir())
+    assert not scan_cache_dir(keep.hub.directory).warnings
+
+
+def test_planning_changes_nothing(keep: Keep, pair: tuple[Repository, Repository]) -> None:
+    before = sorted(keep.directory.rglob("*"))
+    keep.plan_removal(pair[0].id)
+    assert sorted(keep.directory.rglob("*")) == before
+
+
+def test_what_another_repo_uses_stays(keep: Keep, pair: tuple[Repository, Repository]) -> None:
+    one, two = pair
+
+    keep.remove(keep.plan_removal(one.id))
+
+    assert keep.is_complete(two.id)
+    assert (
+        keep.hub.snapshot(held_by(keep, two.id).repo, two.sha) / "model.safetensors"
+    ).read_bytes() == SHARED
+    assert keep.verify().ok
+    with pytest.raises(NotFoundError):
+        keep.plan_removal(one.id)
+
+
+def test_one_revision_goes_and_the_other_stays(keep: Keep, tiny_repo: Repository) -> None:
+    first = tiny_repo.sha
+    keep.pull(tiny_repo.id)
+    second = tiny_repo.commit({"config.json": b"{}", "new.bin": SHARED}, update=True)
+    keep.pull(tiny_repo.id)
+
+    removal = keep.remove(keep.plan_removal(tiny_repo.id, second))
+
+    assert [item.name for item in removal.remove] == [f"org/tiny@{second}"]
+    assert removal.bytes_freed == removal.bytes_planned >= len(SHARED)
+    assert keep.hub.commits(held_by(keep, tiny_repo.id, first).repo) == [first]
+    assert keep.is_complete(tiny_repo.id, first)
+    assert not scan_cache_dir(keep.hub.directory).warnings
+    with pytest.raises(NotFoundError):
+        held_by(keep, tiny_repo.id)
+
+
+def test_a_branch_takes_its_commit_and_all_its_names(keep: Keep, tiny_repo: Repository) -> None:
+    tiny_repo.tag("v1")
+    keep.pull(tiny_repo.id)
+    keep.pull(tiny_repo.id, "v1")
+
+    plan = keep.plan_removal(tiny_repo.id, "v1")
+
+    assert sorted(plan.repos[0].refs) == ["main", "v1"]
+    keep.remove(plan)
+    assert keep.list().repos == ()
+
+
+def test_a_linked_cache_keeps_its_own(
+    keep: Keep, pair: tuple[Repository, Repository], tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    for repo in pair:
+        keep.link(repo.id, into=cache)
+
+    removals = [keep.remove(keep.plan_removal(repo.id)) for repo in pair]
+
+    assert removals[1].bytes_pending >= len(SHARED)
+    assert removals[1].kept[0].reason.startswith("used by")
+    for repo in pair:
+        top = Path(snapshot_download(repo.id, cache_dir=cache, local_files_only=True))
+        assert (top / "model.safetensors").read_bytes() == SHARED
+    assert keep.verify().ok
+    shutil.rmtree(cache)
+
+
+def test_what_a_stock_client_brought_counts_too(
+    keep: Keep, hub: Hub, tiny_repo: Repository
+) -> None:
+    snapshot_download(tiny_repo.id, cache_dir=keep.hub.directory, endpoint=hub.endpoint)
+    before = used(keep.hub.directory)
+
+    removal = keep.remove(keep.plan_removal(tiny_repo.id))
+
+    assert removal.bytes_freed == removal.bytes_planned
+    assert (
+        before - used(keep.hub.directory) >= removal.bytes_freed >= len(TINY["model.safetensors"])
+    )
+
+
+@pytest.mark.parametrize("name", ["org/missing", "org/tiny@nothing"])
+def test_what_is_not_there_is_said(filled: Keep, name: str) -> None:
+    with pytest.raises(NotFoundError):
+        filled.plan_removal(name)
+
+
+@pytest.mark.real
+def test_the_file_system_itself_has_the_bytes_again(tmp_path: Path, tiny_repo: Repository) -> None:
+    tiny_repo.commit({"large.bin": random_bytes(8 << 20, 3)}, update=True)
+    with loop(tmp_path, "ext4", 64) as disk:
+        keep = Keep.create(disk / "keep")
+        keep.pull(tiny_repo.id)
+        os.sync()
+        before = os.statvfs(disk).f_bfree
+
+        removal = keep.remove(keep.plan_removal(tiny_repo.id))
+
+        os.sync()
+        status = os.statvfs(disk)
+        freed = (status.f_bfree - before) * status.f_frsize
+        assert removal.bytes_freed >= 8 << 20
+        assert freed >= removal.bytes_freed
