@@ -15,7 +15,7 @@ from modelkeep.hub.fetch.answers import lifetime, place, retry_after
 from modelkeep.hub.fetch.connections import proxy_for
 from modelkeep.hub.fetch.limit import RateLimit
 from modelkeep.hub.fetch.partials import read_record
-from modelkeep.hub.fetch.pieces import MIB, Pieces, piece_length
+from modelkeep.hub.fetch.pieces import MIB, Pace, Pieces, piece_length
 from modelkeep.hub.fetch.spans import Spans
 from modelkeep.hub.fetch.streams import Streams
 from modelkeep.store.digest import Digest
@@ -70,16 +70,25 @@ def test_pieces_come_lowest_first_and_cover_what_is_missing() -> None:
     assert sum(stop - start for start, stop in taken) == 80 * MIB
 
 
-@given(st.integers(1, 1 << 40), st.integers(1, 64), st.floats(0, 1e9))
-def test_a_piece_is_some_whole_mebibytes(left: int, streams: int, rate: float) -> None:
-    assert 4 * MIB <= piece_length(left, streams, rate) <= 64 * MIB
-    assert piece_length(left, streams, rate) % MIB == 0
+@given(st.integers(1, 1 << 40), st.integers(1, 64), st.floats(0, 1e9), st.floats(0, 5))
+def test_a_piece_is_some_whole_mebibytes(
+    left: int, streams: int, rate: float, latency: float
+) -> None:
+    length = piece_length(left, streams, Pace(rate, latency))
+    assert 4 * MIB <= length <= 64 * MIB
+    assert length % MIB == 0
+
+
+def test_a_round_trip_is_a_small_part_of_a_piece() -> None:
+    assert piece_length(1 << 40, 16, Pace(100e6, 0.030)) == 58 * MIB
+    assert piece_length(1 << 40, 16, Pace(6e6, 0.001)) == 8 * MIB
+    assert piece_length(20 * MIB, 16, Pace(6e6, 0.001)) == 4 * MIB
 
 
 def test_half_of_the_longest_piece_is_taken_over_at_the_end() -> None:
     pieces = Pieces(32 * MIB, Spans())
-    slow = pieces.take(0.0, rate=1e9)
-    while pieces.take(0.0, rate=1e9) is not None:
+    slow = pieces.take(0.0, pace=Pace(1e9, 1))
+    while pieces.take(0.0, pace=Pace(1e9, 1)) is not None:
         pass
     assert slow is not None
     for piece in pieces.in_hand[1:]:
@@ -94,21 +103,47 @@ def test_half_of_the_longest_piece_is_taken_over_at_the_end() -> None:
 
 def test_a_piece_that_is_nearly_done_is_left_alone() -> None:
     pieces = Pieces(32 * MIB, Spans())
-    while (piece := pieces.take(0.0, rate=1e9)) is not None:
+    while (piece := pieces.take(0.0, pace=Pace(1e9, 1))) is not None:
         pieces.advance(piece, piece.left - MIB, 1.0)
     assert pieces.steal(1.0) is None
 
 
 def test_all_of_a_piece_that_stands_still_is_taken_over() -> None:
     pieces = Pieces(32 * MIB, Spans())
-    piece = pieces.take(0.0, rate=1e9)
-    while (other := pieces.take(0.0, rate=1e9)) is not None:
+    piece = pieces.take(0.0, pace=Pace(1e9, 1))
+    while (other := pieces.take(0.0, pace=Pace(1e9, 1))) is not None:
         pieces.advance(other, other.left, 1.0)
     assert piece is not None
     pieces.advance(piece, MIB, 1.0)
     stolen = pieces.steal(10.0)
     assert stolen is not None
     assert (piece.left, stolen.start) == (0, piece.position)
+
+
+def test_no_byte_that_is_here_is_written_again() -> None:
+    pieces = Pieces(32 * MIB, Spans([(10, 20), (30, 40)]))
+    pieces.forget_ranges()
+    piece = pieces.take(0.0)
+    assert piece is not None
+    assert pieces.claim(piece, 35) == [(0, 10), (20, 30)]
+    pieces.advance(piece, 35, 0.0)
+    assert pieces.claim(piece, 10) == [(40, 45)]
+
+
+def test_what_is_being_written_is_not_taken_over() -> None:
+    pieces = Pieces(32 * MIB, Spans())
+    piece = pieces.take(0.0, pace=Pace(1e9, 1))
+    while (other := pieces.take(0.0, pace=Pace(1e9, 1))) is not None:
+        pieces.advance(other, other.left, 1.0)
+    assert piece is not None
+    assert pieces.claim(piece, piece.left) == [(piece.start, piece.stop)]
+    assert pieces.steal(10.0) is None
+    pieces.advance(piece, 2 * MIB, 10.0)
+    pieces.put_back(piece)
+    again = pieces.take(10.0)
+    assert again is not None
+    assert again.start == 2 * MIB
+    assert pieces.claim(piece, 5) is None
 
 
 def test_what_a_connection_did_not_bring_is_handed_out_again() -> None:
@@ -149,16 +184,16 @@ def test_connections_that_bring_nothing_are_taken_back() -> None:
     streams = Streams(32)
     link = Link(streams, lambda count: 800e6)
     link.run(0.6)
-    assert streams.target == 8
+    assert streams.target == 4
     link.run(20.0)
-    assert link.seen == {8, 16}
+    assert link.seen == {4, 8}
 
 
 def test_a_slow_link_is_judged_all_the_same() -> None:
     streams = Streams(32)
     link = Link(streams, lambda count: 100e3)
     link.run(30.0)
-    assert link.seen == {8, 16}
+    assert link.seen == {4, 8}
 
 
 def test_complaints_halve_the_connections_once_a_second() -> None:

@@ -154,7 +154,7 @@ def _endpoint_refusal(
     wanted: Wanted, url: str, status: int, headers: Mapping[str, str]
 ) -> ModelkeepError:
     code = headers.get("X-Error-Code", "")
-    said = headers.get("X-Error-Message", "")[:200]
+    said = headers.get("X-Error-Message", "")[:200].rstrip(".")
     what = f"`{wanted.name}`: {said or f'{place(url)} answers {status}'}"
     if code == "GatedRepo":
         return GatedError(what, hint="accept the terms on the repo's page, then `hf auth login`")

@@ -9,13 +9,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from modelkeep.hub.fetch.answers import TryAgainError
-from modelkeep.hub.fetch.pieces import MIB, SPLIT_FROM, Piece, Pieces
+from modelkeep.hub.fetch.pieces import MIB, SPLIT_FROM, Pace, Piece, Pieces
 from modelkeep.hub.fetch.spans import Spans
 from modelkeep.hub.fetch.streams import Streams
 from modelkeep.hub.fetch.transfer import Transfer
 from modelkeep.hub.fetch.wanted import Patience
 
 _LOOK_AGAIN_S = 0.25
+_FAR_BEHIND = 32 * MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Board:
         self._to_begin: deque[Transfer] = deque()
         self._active: list[Transfer] = []
         self._running = 0
-        self._rate = 0.0  # bytes per second of one connection, lately
+        self._pace = Pace()
         self._quiet_until = 0.0
         self._quiet_reason = ""
         self._closed = False
@@ -86,7 +87,7 @@ class Board:
         with self._changed:
             self._running -= 1
             if job.piece is not None and job.transfer.pieces is not None:
-                self._rate = _blended(self._rate, job.piece, time.monotonic())
+                self._pace.learn(job.piece, time.monotonic())
                 job.transfer.pieces.put_back(job.piece)
             self._changed.notify_all()
 
@@ -94,7 +95,8 @@ class Board:
         """Start handing out the pieces of a file."""
         with self._changed:
             transfer.pieces = pieces
-            self.arrived += pieces.done.total
+            transfer.kept = pieces.done.total
+            self.arrived += transfer.kept
             self._active.append(transfer)
             self._changed.notify_all()
 
@@ -110,23 +112,28 @@ class Board:
             self.arrived -= transfer.done.total
             self.retries += 1
             transfer.pieces = None
-            transfer.hashing = False
+            transfer.hashing, transfer.hashed = False, 0
             transfer.wake.clear()
+
+    def claim(self, transfer: Transfer, piece: Piece, count: int) -> list[tuple[int, int]] | None:
+        """Return which of the next bytes of a piece to write; None: let go of it."""
+        with self._changed:
+            return transfer.pieces.claim(piece, count) if transfer.pieces else None
 
     def advance(self, transfer: Transfer, piece: Piece, count: int) -> None:
         """Count bytes that were received and written."""
         with self._changed:
-            assert transfer.pieces is not None
-            new = transfer.pieces.advance(piece, count, time.monotonic())
             self.received += count
+            if transfer.pieces is None:
+                return
+            new = transfer.pieces.advance(piece, count, time.monotonic())
             self.arrived += new
             transfer.progressed = transfer.progressed or new > 0
 
-    def whole(self, transfer: Transfer, piece: Piece) -> None:
-        """The server sends the whole file to the holder of `piece`."""
+    def whole(self, transfer: Transfer, piece: Piece) -> bool:
+        """The server sends the whole file to the holder of `piece`; False: it has to let go."""
         with self._changed:
-            assert transfer.pieces is not None
-            transfer.pieces.ignore_ranges(piece)
+            return transfer.pieces is not None and transfer.pieces.ignore_ranges(piece)
 
     def no_ranges(self, transfer: Transfer) -> bool:
         """The server cannot send parts of this file; False: that was known."""
@@ -181,7 +188,8 @@ class Board:
             before = self._streams.target
             pieces = [(t, p) for t in self._active if t.pieces for p in t.pieces.in_hand]
             flowing = sum(p.position > p.start or t.wanted.size < SPLIT_FROM for t, p in pieces)
-            target = self._streams.observe(time.monotonic(), self.received, flowing)
+            behind = any(t.unhashed > _FAR_BEHIND for t in self._active)
+            target = self._streams.observe(time.monotonic(), self.received, flowing, behind=behind)
             if target > before:
                 self._changed.notify_all()
             return target
@@ -202,7 +210,7 @@ class Board:
         ready = [t for t in self._active if t.ready_at <= now and t.pieces is not None]
         for transfer in ready:
             assert transfer.pieces is not None
-            if piece := transfer.pieces.take(now, self._streams.target, self._rate):
+            if piece := transfer.pieces.take(now, self._streams.target, self._pace):
                 return Job(transfer, piece)
         if self._to_begin:
             return Job(self._to_begin.popleft(), None)
@@ -217,10 +225,3 @@ class Board:
         if self._quiet_until > now:
             times = [self._quiet_until]
         return min([_LOOK_AGAIN_S, *(moment - now for moment in times)])
-
-
-def _blended(rate: float, piece: Piece, now: float) -> float:
-    came, took = piece.position - piece.start, now - piece.began
-    if came < MIB or took <= 0:
-        return rate  # too little to tell
-    return came / took if not rate else 0.7 * rate + 0.3 * came / took

@@ -27,10 +27,10 @@ from modelkeep.store.digest import Digest, Hasher
 
 # What has been read of a block is lost with the process, so slow connections read small ones; more
 # than the largest would leave the core's cache between receiving and writing.
-_SMALLEST_BLOCK, _BLOCK = 32 << 10, 256 << 10
+_SMALLEST_BLOCK, _BLOCK = 32 << 10, 512 << 10
 _BLOCK_TAKES_S = 0.01
 _HASH_BLOCK = 1 * MIB
-_NOTE_EVERY, _NOTE_EVERY_S = 256 << 10, 1.0
+_NOTE_EVERY_S = 1.0
 _TICK_S = 0.02
 _SYNC_TICK_S = 0.25
 _SYNC_AFTER_S = 1.0
@@ -280,8 +280,9 @@ class Engine:
         first = piece.position
         try:
             with closing(self._client.open(transfer.source, piece.position, piece.stop)) as body:
-                if body.whole and piece.stop != transfer.wanted.size:
-                    self._board.whole(transfer, piece)
+                extended = body.whole and piece.stop != transfer.wanted.size
+                if extended and not self._board.whole(transfer, piece):
+                    return
                 self._copy(transfer, piece, body)
         except TryAgainError as error:
             self._failed(transfer, error, silent=piece.position == first)
@@ -312,21 +313,26 @@ class Engine:
         partial, limit = transfer.partial, self._limit
         assert partial is not None
         block = limit.block() if limit else _SMALLEST_BLOCK
+        note_every = _note_every(transfer.wanted.size)
         noted_at = time.monotonic()
         while (left := piece.left) > 0 and not self._stop.is_set():
-            asked_at = time.monotonic()
             data = body.read(min(block, left))
             if not data:
                 raise TryAgainError("the server sent less than it announced")
-            partial.write(piece.position, data)
-            self._board.advance(transfer, piece, len(data))
+            spans = self._board.claim(transfer, piece, len(data))
+            if spans is None:
+                return
+            view = memoryview(data)
+            for start, stop in spans:
+                partial.write(start, view[start - piece.position : stop - piece.position])
+            self._board.advance(transfer, piece, piece.claimed - piece.position)
             now = time.monotonic()
-            if piece.position - piece.noted >= _NOTE_EVERY or now - noted_at >= _NOTE_EVERY_S:
+            if piece.position - piece.noted >= note_every or now - noted_at >= _NOTE_EVERY_S:
                 partial.note(piece.noted, piece.position)
                 piece.noted, noted_at = piece.position, now
                 transfer.wake.set()
-            if block < _BLOCK and now - asked_at < _BLOCK_TAKES_S and not limit:
-                block *= 2
+            if not limit:
+                block = _block(piece, now)
             if limit:
                 limit.pay(len(data), self._stop)
         transfer.wake.set()
@@ -354,6 +360,7 @@ class Engine:
                     raise UpstreamError(f"`{wanted.name}`: the partial download was cut meanwhile")
                 hasher.update(buffer[:count])
                 position += count
+                transfer.hashed = position
         found = hasher.digest()
         self._events.put(lambda: self._hashed(transfer, found))
 
@@ -371,6 +378,21 @@ class Engine:
                 if pending >= _SYNC_AFTER_BYTES or (pending and since >= _SYNC_AFTER_S):
                     partial.sync(done)
                     last[id(transfer)] = time.monotonic()
+
+
+def _block(piece: Piece, now: float) -> int:
+    """Return how many bytes to read at a time, from how fast they have come so far."""
+    rate = (piece.position - piece.start) / max(now - piece.began, 1e-6)
+    return min(max(int(rate * _BLOCK_TAKES_S), _SMALLEST_BLOCK), _BLOCK)
+
+
+def _note_every(size: int) -> int:
+    """Return after how many bytes a connection has them recorded.
+
+    What is not recorded is fetched again after a crash, by every connection: little of a small
+    file, and without a record of millions of lines for a large one.
+    """
+    return min(max(size >> 14, _SMALLEST_BLOCK), MIB)
 
 
 def _unlock(transfer: Transfer) -> None:

@@ -92,7 +92,7 @@ class Partial:
                 self.close()
                 raise
 
-    def write(self, offset: int, data: bytes) -> None:
+    def write(self, offset: int, data: bytes | memoryview) -> None:
         """Write bytes at their place."""
         with explained("writing a download", self.content):
             written = os.pwrite(self._fd, data, offset)

@@ -16,8 +16,8 @@ MIB = 1 << 20
 SPLIT_FROM = 32 * MIB
 """Smaller files are fetched whole: the requests would cost more than they gain."""
 _SMALLEST, _LARGEST = 4 * MIB, 64 * MIB
-_SHORTEST_S, _LONGEST_S = 1.0, 4.0
-"""How long a connection should be busy with a piece: a request costs a round trip without bytes."""
+_ROUND_TRIPS = 20
+"""For how many round trips a connection should be busy with a piece: one of them brings nothing."""
 _LEAST_WORTH_STEALING = MIB // 4
 _SOON_DONE_S = 0.25
 """A piece that will be done by then is left alone: asking for part of it takes as long."""
@@ -33,13 +33,17 @@ class Piece:
     began: float = 0.0
     """When it was handed out."""
     position: int = field(init=False)
+    answered: float | None = None
+    """When its first bytes came."""
     moved_at: float = field(init=False)
     """When the last bytes came, or the request was made."""
+    claimed: int = field(init=False)
+    """Up to where its holder may be writing; at least `position`."""
     noted: int = field(init=False)
     """Up to where the record knows of it."""
 
     def __post_init__(self) -> None:
-        self.position = self.noted = self.start
+        self.position = self.claimed = self.noted = self.start
         self.moved_at = self.began
 
     @property
@@ -54,17 +58,36 @@ class Piece:
         return self.left * took / came if came else took
 
 
-def piece_length(left: int, streams: int, rate: float) -> int:
+def piece_length(left: int, streams: int, pace: Pace) -> int:
     """Return how long the next piece should be, in whole MiB.
 
-    `left` bytes are to be begun by `streams` connections, each of which has brought `rate` bytes
-    per second; 0 if that is not known yet. Pieces get shorter towards the end, so that connections
-    finish together and the unbroken beginning, which can be hashed, keeps up.
+    `left` bytes are to be begun by `streams` connections. Pieces are as short as round trips allow,
+    so that the unbroken beginning, which can be hashed, keeps up, and still shorter towards the
+    end, so that connections finish together.
     """
-    lowest = min(max(int(rate * _SHORTEST_S), _SMALLEST), 4 * _SMALLEST)
-    highest = min(max(int(rate * _LONGEST_S), 2 * _SMALLEST), _LARGEST)
+    worthwhile = min(max(int(pace.rate * pace.latency * _ROUND_TRIPS), 2 * _SMALLEST), _LARGEST)
     fair = left // (2 * max(streams, 1))
-    return -(-min(max(fair, lowest), highest) // MIB) * MIB
+    return -(-max(min(worthwhile, fair), worthwhile // 4, _SMALLEST) // MIB) * MIB
+
+
+@dataclass(slots=True)
+class Pace:
+    """What one connection has given lately; zeros until that is known."""
+
+    rate: float = 0.0
+    """Bytes per second while they came."""
+    latency: float = 0.0
+    """Seconds from a request to the first bytes."""
+
+    def learn(self, piece: Piece, now: float) -> None:
+        """Take a piece that is let go of into account."""
+        came = piece.position - piece.start
+        if piece.answered is None or came < MIB or now <= piece.answered:
+            return  # too little to tell
+        rate, latency = came / (now - piece.answered), piece.answered - piece.began
+        weight = 0.3 if self.rate else 1.0
+        self.rate += weight * (rate - self.rate)
+        self.latency += weight * (latency - self.latency)
 
 
 class Pieces:
@@ -83,10 +106,10 @@ class Pieces:
         """Every byte is there."""
         return self.done.total == self.size
 
-    def take(self, now: float, streams: int = 1, rate: float = 0.0) -> Piece | None:
+    def take(self, now: float, streams: int = 1, pace: Pace | None = None) -> Piece | None:
         """Return the next piece to fetch, None where there is none to begin.
 
-        `streams` and `rate` as for `piece_length`.
+        `streams` and `pace` as for `piece_length`.
         """
         if self.whole_only:
             if self.in_hand or self.complete:
@@ -97,7 +120,7 @@ class Pieces:
             length = stop - start
             if self.size >= SPLIT_FROM:
                 left = sum(b - a for a, b in self._to_do)
-                length = min(length, piece_length(left, streams, rate))
+                length = min(length, piece_length(left, streams, pace or Pace()))
             self._to_do[:1] = [(start + length, stop)] if start + length < stop else []
             return self._hand_out(start, start + length, now)
         return None
@@ -106,11 +129,12 @@ class Pieces:
         """Take over part of a piece in hand; its holder sees the new `stop`."""
         if self.whole_only or self.size < SPLIT_FROM:
             return None
-        victim = max(self.in_hand, key=lambda piece: piece.left, default=None)
-        still = [p for p in self.in_hand if p.left and now - p.moved_at > _STANDS_STILL_S]
+        open_pieces = [p for p in self.in_hand if p.claimed < p.stop]
+        victim = max(open_pieces, key=lambda piece: piece.left, default=None)
+        still = [p for p in open_pieces if now - p.moved_at > _STANDS_STILL_S]
         if still:
             victim = max(still, key=lambda piece: piece.left)
-            middle = victim.position
+            middle = victim.claimed
         elif (
             victim is None
             or victim.left < 2 * _LEAST_WORTH_STEALING
@@ -118,27 +142,49 @@ class Pieces:
         ):
             return None
         else:
-            middle = victim.position + victim.left // 2
+            middle = max(victim.claimed, victim.position + victim.left // 2)
         stop, victim.stop = victim.stop, middle
         return self._hand_out(middle, stop, now)
+
+    def claim(self, piece: Piece, count: int) -> list[tuple[int, int]] | None:
+        """Return which of the next `count` bytes of a piece are to be written.
+
+        No byte that is here is written again, and none by two holders: it may have been hashed.
+        None: the piece is no longer one of this file.
+        """
+        if piece not in self.in_hand:
+            return None
+        piece.claimed = min(piece.position + count, piece.stop)
+        return self.done.missing(piece.position, piece.claimed)
 
     def advance(self, piece: Piece, count: int, now: float) -> int:
         """Count bytes that are in the file now; return how many of them are new."""
         new = self.done.add(piece.position, piece.position + count)
         piece.position += count
+        piece.claimed = max(piece.claimed, piece.position)
         piece.moved_at = now
+        if piece.answered is None:
+            piece.answered = now
         return new
 
     def put_back(self, piece: Piece) -> None:
         """Let go of a piece; what it lacks is to be done again."""
+        if piece not in self.in_hand:
+            return  # of a file that was started anew meanwhile
         self.in_hand.remove(piece)
         if piece.left > 0 and not self.whole_only:
             self._to_do = sorted([*self._to_do, (piece.position, piece.stop)])
 
-    def ignore_ranges(self, piece: Piece) -> None:
-        """Note that the server sends whole files only, and that `piece` is receiving it from 0."""
+    def ignore_ranges(self, piece: Piece) -> bool:
+        """Note that the server sends whole files only, and that `piece` is receiving it from 0.
+
+        False where others are still at work on the file: then it has to be asked for again.
+        """
         self.forget_ranges()
+        if self.in_hand != [piece]:
+            return False
         piece.stop = self.size
+        return True
 
     def forget_ranges(self) -> None:
         """Note that the server sends whole files only."""

@@ -62,19 +62,21 @@ class Spans:
         edges = [0, *(edge for span in self for edge in span), size]
         return [(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if a < b]
 
+    def missing(self, start: int, stop: int) -> list[tuple[int, int]]:
+        """Return what is missing from [start, stop), lowest first."""
+        return Spans([(start, stop)]).minus(self)
+
     def minus(self, other: Spans) -> list[tuple[int, int]]:
         """Return the intervals that are here and not in `other`."""
         found: list[tuple[int, int]] = []
         for start, stop in self:
             position = start
-            for a, b in other:
-                if b <= position:
-                    continue
-                if a >= stop:
-                    break
-                if a > position:
-                    found.append((position, a))
-                position = max(position, b)
+            index = bisect_right(other._stops, start)
+            while index < len(other._starts) and other._starts[index] < stop:
+                if other._starts[index] > position:
+                    found.append((position, other._starts[index]))
+                position = other._stops[index]
+                index += 1
             if position < stop:
                 found.append((position, stop))
         return found

@@ -25,7 +25,7 @@ _COMPLAINT_LASTS_S = 1.0
 class Streams:
     """Decides the number of connections, between 1 and `ceiling`. Not thread-safe."""
 
-    def __init__(self, ceiling: int, *, first: int = 8) -> None:
+    def __init__(self, ceiling: int, *, first: int = 4) -> None:
         self._ceiling = max(1, ceiling)
         self.target = min(max(1, first), self._ceiling)
         self._hold = _FIRST_HOLD_S
@@ -34,9 +34,12 @@ class Streams:
         self._window: tuple[float, int] | None = None  # its beginning: time, bytes received by then
         self._before: tuple[int, float] | None = None  # number of connections, and what it brought
 
-    def observe(self, now: float, received: int, flowing: int) -> int:
-        """Take note of the bytes received so far over `flowing` connections; return the target."""
-        if now < self._held_until or flowing < self.target:
+    def observe(self, now: float, received: int, flowing: int, *, behind: bool = False) -> int:
+        """Take note of the bytes received so far over `flowing` connections; return the target.
+
+        `behind`: bytes come faster than this machine can check them, so more would not help.
+        """
+        if now < self._held_until or flowing < self.target or behind:
             # Connections that are still being opened, or a lack of work, say nothing of the link.
             self._window = None
             return self.target

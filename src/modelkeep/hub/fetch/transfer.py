@@ -35,6 +35,10 @@ class Transfer:
     reason: str = ""
     """Why it has to wait until `ready_at`."""
     hashing: bool = False
+    hashed: int = 0
+    """Bytes from the start that are hashed."""
+    kept: int = 0
+    """Bytes that were here when it was begun."""
     wake: threading.Event = field(default_factory=threading.Event)
     """Set when the hashing thread has something to do."""
 
@@ -50,6 +54,13 @@ class Transfer:
     def done(self) -> Spans:
         """The bytes that are here."""
         return self.pieces.done if self.pieces is not None else Spans()
+
+    @property
+    def unhashed(self) -> int:
+        """Bytes that could be hashed and are not, as far as this run brought them."""
+        if not self.hashing or self.kept or self.pieces is None:
+            return 0  # what an earlier run left is hashed beside the transfer, at its own pace
+        return self.pieces.done.prefix() - self.hashed
 
     def failed(self, now: float, patience: Patience, asked: float | None) -> bool:
         """Take note of a failed request; return False when it is time to give up.
