@@ -24,6 +24,7 @@ from modelkeep.store.digest import Digest
 _STAGING = ".snapshot-"
 _LEFTOVERS = (_STAGING, durable.TEMPORARY)
 _LEFTOVER_LIFETIME_S = 86_400
+_SHARING = 0o2020  # what lets a group write, and go on doing so
 
 
 class HubCache:
@@ -158,6 +159,20 @@ class HubCache:
         path = self.folder(repo) / "refs" / name
         durable.make_dirs(path.parent)
         self._write(repo, path, commit.encode())
+
+    def make_lock_folder(self, repo: Repo) -> None:
+        """Make the folder of a repo's locks, where this caller can; modelkeep locks nothing in it.
+
+        Online, clients before 1.0 make it before they look whether they have a file: without it
+        they would fail in a cache they cannot write.
+        """
+        locks = self.directory / ".locks"
+        with suppress(OSError):
+            sharing = self.directory.stat().st_mode & _SHARING
+            for folder in (locks, locks / repo.folder):
+                with suppress(FileExistsError):
+                    folder.mkdir()
+                    folder.chmod(folder.stat().st_mode | sharing)
 
     def _write(self, repo: Repo, path: Path, data: bytes) -> None:
         """Write a small file that everybody may read, unless it stands there already."""

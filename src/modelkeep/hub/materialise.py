@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from modelkeep.errors import ModelkeepError
 from modelkeep.fs import durable
 from modelkeep.fs.links import Linker, LinkMode
 from modelkeep.fs.syncpoint import reach
@@ -62,7 +63,8 @@ class Materialiser:
         """Put the blobs of files into the cache; return the files whose blobs the store lacks.
 
         A file counts as lacking also when a collector took its blob away just now: fetch it again.
-        Raises CorruptError where a blob has changed since it was hashed.
+        Raises CorruptError where a blob has changed since it was hashed, FileNotFoundError where
+        somebody removed the repo's folder meanwhile.
         """
         wanted = {file.digest: file for file in files}
         pending = {
@@ -104,6 +106,7 @@ class Materialiser:
             if not (snapshot / file.path).exists():
                 raise FileNotFoundError(snapshot / file.path)
         self._cache.write_tree(repo, commit, tree)
+        self._cache.make_lock_folder(repo)
         reach("materialise:tree")
         for name in refs:
             self._cache.write_ref(repo, name, commit)
@@ -155,13 +158,16 @@ class Materialiser:
         return True
 
     def _place(self, repo: Repo, digest: Digest, file: TreeFile, placement: Placement) -> bool:
+        target = self._target(repo, digest)
         try:
             self._store.describe(digest, None)
-            placed = self._linker.place(
-                self._store.path(digest), self._target(repo, digest), replace=True
-            )
+            placed = self._linker.place(self._store.path(digest), target, replace=True)
         except FileNotFoundError:
             return False
+        except ModelkeepError as error:
+            if target.parent.is_dir():
+                raise
+            raise FileNotFoundError(target.parent) from error
         if placed.mode is LinkMode.SYMLINK and not self._store.has(digest):
             return False  # unlike other links, this one does not hold what a collector takes away
         reach("materialise:placed")
