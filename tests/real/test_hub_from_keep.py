@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.clients import run_client, run_hf
+from tests.filesystems import loop, read_only
 from tests.hub import Repository
 from tests.models import TINY, random_bytes
-from tests.real.site import NO_NETWORK, Site
+from tests.real.site import NO_NETWORK, Site, new_site
 
 pytestmark = pytest.mark.real
 
@@ -152,6 +154,27 @@ def test_while_the_hub_is_down_a_snapshot_and_a_file_load(
     finally:
         site.hub.up()
     assert got == [known["by_branch"], known["of_commit"]]
+
+
+@pytest.fixture(scope="module")
+def mounted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Site, Path, Repository]]:
+    """A filled keep on a disk of its own: site, mount, `org/tiny`."""
+    with (
+        loop(tmp_path_factory.mktemp("disk"), "ext4", 16) as disk,
+        new_site(disk / "keep") as site,
+    ):
+        yield site, disk, filled(site)
+
+
+@pytest.mark.parametrize("offline", [False, True])
+def test_from_a_read_only_mount_all_of_it_loads(
+    mounted: tuple[Site, Path, Repository], client: str, offline: bool
+) -> None:
+    site, disk, repo = mounted
+    site.hub.clear_log()
+    with read_only(disk):
+        assert load(site, client, repo, offline=offline) == expected(site, repo)
+    assert site.fetched() == []
 
 
 def test_a_scan_has_no_warning_and_the_right_sizes(own_site: Site, client: str) -> None:
