@@ -281,10 +281,14 @@ class Keep:
 
     def plan_removal(self, repo: str | Repo, revision: str | None = None) -> RemovalPlan:
         """Decide what removing a repo, or one revision, takes away. Changes nothing."""
+        return self.plan_removals([(repo, revision)])
+
+    def plan_removals(self, targets: Iterable[tuple[str | Repo, str | None]]) -> RemovalPlan:
+        """Decide what removing several repos or revisions together takes away."""
         from modelkeep.hub import remove as removing
 
-        name, wanted = _parse(repo, revision, None)
-        return removing.plan(self.store, self.hub, name, wanted)
+        named = [_parse(repo, revision, None) for repo, revision in targets]
+        return removing.plan(self.store, self.hub, named)
 
     def remove(self, plan: RemovalPlan) -> Removal:
         """Carry out what `plan_removal` decided."""

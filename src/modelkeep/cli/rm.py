@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 
 import click
 
 from modelkeep.cli import human
+from modelkeep.cli.document import fields
 from modelkeep.cli.failure import DeclinedError
 from modelkeep.cli.options import REPO, Command, Invocation
 from modelkeep.cli.table import Table
@@ -35,58 +35,44 @@ def command(invocation: Invocation, repos: tuple[str, ...], dry_run: bool) -> No
     it. If one of several names is not there, nothing is removed.
     """
     keep = invocation.open_keep()
-    plans = [keep.plan_removal(repo) for repo in dict.fromkeys(repos)]
+    plan = keep.plan_removals((repo, None) for repo in dict.fromkeys(repos))
     if dry_run:
-        _show(invocation, [preview(plan) for plan in plans])
+        _show(invocation, preview(plan))
         return
     if not invocation.yes:
-        _ask(invocation, plans)
-    _show(invocation, [keep.remove(plan) for plan in plans])
+        _ask(invocation, plan)
+    _show(invocation, keep.remove(plan))
 
 
-def _ask(invocation: Invocation, plans: Sequence[RemovalPlan]) -> None:
+def _ask(invocation: Invocation, plan: RemovalPlan) -> None:
     """Return if a person agrees."""
     if not sys.stdin.isatty():
         raise UsageError(
             "nobody can be asked: stdin is not a terminal",
             hint="--yes removes without asking, --dry-run shows what would go",
         )
-    for plan in plans:
-        for item in plan.remove:
-            invocation.output.tell(f"remove  {item.name}  {human.size(item.bytes)}")
-    planned = sum(plan.bytes_planned for plan in plans)
-    if not invocation.output.ask(f"remove these, up to {human.size(planned)}?"):
+    for item in plan.remove:
+        invocation.output.tell(f"remove  {item.name}  {human.size(item.bytes)}")
+    if not invocation.output.ask(f"remove these, up to {human.size(plan.bytes_planned)}?"):
         raise DeclinedError("nothing was removed")
 
 
-def _show(invocation: Invocation, removals: Sequence[Removal]) -> None:
-    removed = [item for removal in removals for item in removal.remove]
-    kept = [item for removal in removals for item in removal.kept]
-    planned, freed, pending = (
-        sum(getattr(removal, name) for removal in removals)
-        for name in ("bytes_planned", "bytes_freed", "bytes_pending")
-    )
-    dry_run = any(removal.dry_run for removal in removals)
+def _show(invocation: Invocation, removal: Removal) -> None:
     rows = [
         (item.name, human.size(item.bytes), human.ago(item.last_used), item.reason)
-        for item in removed
+        for item in removal.remove
     ]
     invocation.output.emit(
-        {
-            "remove": removed,
-            "kept": kept,
-            "bytes_planned": planned,
-            "bytes_freed": freed,
-            "bytes_pending": pending,
-            "dry_run": dry_run,
-        },
+        fields(removal),
         human=[
             Table(("remove", "size", "used", "reason"), rows, right=frozenset({"size"})),
-            *(f"kept {item.name}: {item.reason}" for item in kept),
+            *(f"kept {item.name}: {item.reason}" for item in removal.kept),
         ],
     )
-    if dry_run:
-        invocation.output.remark(f"would remove {human.size(planned)}; nothing was changed")
+    if removal.dry_run:
+        planned = human.size(removal.bytes_planned)
+        invocation.output.remark(f"would remove {planned}; nothing was changed")
     else:
+        pending = removal.bytes_pending
         waiting = f"; {human.size(pending)} when others let go" if pending else ""
-        invocation.output.remark(f"freed {human.size(freed)}{waiting}")
+        invocation.output.remark(f"freed {human.size(removal.bytes_freed)}{waiting}")

@@ -49,14 +49,24 @@ class KeptItem:
 
 
 @dataclass(frozen=True, slots=True)
-class RemovalPlan:
-    """What a removal would do. Made without changing anything."""
+class RepoRemoval:
+    """What goes of one repo: refs, snapshots, and the blobs that nothing else there needs."""
 
     repo: Repo
     commits: tuple[str, ...]
     refs: tuple[str, ...]
     whole_repo: bool
     blobs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalPlan:
+    """What a removal would do. Made without changing anything.
+
+    Content that several of the revisions to remove share is counted with the first of them.
+    """
+
+    repos: tuple[RepoRemoval, ...]
     remove: tuple[RemovedItem, ...]
     bytes_planned: int
 
@@ -76,51 +86,32 @@ class Removal:
     dry_run: bool
 
 
-def plan(store: Store, hub: HubCache, repo: Repo, revision: str | None) -> RemovalPlan:
-    """Decide what removing a repo, or one revision of it, takes away.
+def plan(store: Store, hub: HubCache, targets: Iterable[tuple[Repo, str | None]]) -> RemovalPlan:
+    """Decide what removing repos (revision None), or revisions of repos, takes away together.
 
     Removing a branch removes its commit with every ref to it. NotFoundError where the keep has no
     such repo or revision.
     """
-    folder = hub.folder(repo)
-    if not folder.is_dir():
-        raise NotFoundError(f"`{repo}` is not in the keep", hint="see what is: modelkeep ls")
-    commits = hub.commits(repo)
-    if revision is None:
-        chosen = commits
-    else:
-        commit = hub.resolve(repo, revision)
-        if commit is None:
-            raise NotFoundError(
-                f"`{repo}` has no revision `{revision}` in the keep",
-                hint=f"see its revisions: modelkeep show {repo}",
+    chosen: dict[Repo, set[str]] = {}
+    for repo, revision in targets:
+        chosen.setdefault(repo, set()).update(_chosen(hub, repo, revision))
+    repos = tuple(_of_repo(store, hub, repo, commits) for repo, commits in chosen.items())
+    freeable = _freeable(store, hub, repos)
+    items, counted = [], set[str]()
+    for part in repos:
+        for commit in part.commits:
+            names = _pointed(hub, part.repo, [commit]).intersection(part.blobs)
+            items.append(
+                RemovedItem(
+                    kind="revision",
+                    name=f"{part.repo}@{commit}",
+                    bytes=sum(freeable.get(name, 0) for name in names - counted),
+                    reason="chosen by name",
+                    last_used=_last_used(store, names),
+                )
             )
-        chosen = [commit]
-    kept = [commit for commit in commits if commit not in chosen]
-    whole = revision is None or not kept
-    staying = _pointed(hub, repo, kept)
-    going = {commit: _pointed(hub, repo, [commit]) - staying for commit in chosen}
-    names = _all_blobs(store, hub, repo) if whole else frozenset[str]().union(*going.values())
-    freeable = _freeable(store, folder, names)
-    items = tuple(
-        RemovedItem(
-            kind="revision",
-            name=f"{repo}@{commit}",
-            bytes=sum(freeable.get(name, 0) for name in blobs),
-            reason="chosen by name",
-            last_used=_last_used(store, blobs),
-        )
-        for commit, blobs in going.items()
-    )
-    return RemovalPlan(
-        repo=repo,
-        commits=tuple(chosen),
-        refs=tuple(name for name, commit in hub.refs(repo).items() if whole or commit in chosen),
-        whole_repo=whole,
-        blobs=tuple(sorted(names)),
-        remove=items,
-        bytes_planned=sum(freeable.values()),
-    )
+            counted |= names
+    return RemovalPlan(repos, tuple(items), sum(freeable.values()))
 
 
 def preview(plan: RemovalPlan) -> Removal:
@@ -134,23 +125,16 @@ def execute(store: Store, hub: HubCache, plan: RemovalPlan) -> Removal:
     A crash leaves what is not yet removed whole and loadable by commit, or no longer visible.
     Removing the whole repo finishes the work.
     """
-    repo, folder = plan.repo, hub.folder(plan.repo)
-    with explained("removing", folder):
-        for name in plan.refs:
-            durable.remove(folder / "refs" / name)
-            reach("remove:ref")
-        for commit in plan.commits:
-            _remove_snapshot(hub, repo, commit)
-            reach("remove:snapshot")
-    references = ReferenceIndex(store.roots)
+    for part in plan.repos:
+        _hide(hub, part)
     freed = pending = 0
+    for part in plan.repos:
+        for name in part.blobs:
+            freed += _unlink(hub.folder(part.repo) / "blobs" / name)
+            reach("remove:blob")
+    references = ReferenceIndex(store.roots)
     kept: Counter[str] = Counter()
-    for name in plan.blobs:
-        freed += _unlink(folder / "blobs" / name)
-        reach("remove:blob")
-        digest = Digest.from_etag(name)
-        if digest is None:
-            continue
+    for digest in filter(None, map(Digest.from_etag, _names(plan.repos))):
         size = _size(store.path(digest))
         released = release(store, digest, references)
         reach("remove:released")
@@ -158,28 +142,69 @@ def execute(store: Store, hub: HubCache, plan: RemovalPlan) -> Removal:
         if released.kept and size:
             pending += size
             kept[released.kept] += 1
-    if plan.whole_repo:
-        # Last: as long as it stands, the same command finds what is left to do.
-        with explained("removing", folder), suppress(FileNotFoundError):
-            shutil.rmtree(folder)
+    for part in plan.repos:
+        if part.whole_repo:
+            # Last: as long as it stands, the same command finds what is left to do.
+            folder = hub.folder(part.repo)
+            with explained("removing", folder), suppress(FileNotFoundError):
+                shutil.rmtree(folder)
     items = tuple(KeptItem(f"{count} blob(s)", reason) for reason, count in kept.most_common())
     return Removal(plan.remove, items, plan.bytes_planned, freed, pending, dry_run=False)
 
 
-def _freeable(store: Store, folder: Path, names: frozenset[str]) -> dict[str, int]:
-    """Return what the disk gets back for each of those blobs."""
+def _chosen(hub: HubCache, repo: Repo, revision: str | None) -> list[str]:
+    """Return the commits that are meant."""
+    if not hub.folder(repo).is_dir():
+        raise NotFoundError(f"`{repo}` is not in the keep", hint="see what is: modelkeep ls")
+    if revision is None:
+        return hub.commits(repo)
+    commit = hub.resolve(repo, revision)
+    if commit is None:
+        raise NotFoundError(
+            f"`{repo}` has no revision `{revision}` in the keep",
+            hint=f"see its revisions: modelkeep show {repo}",
+        )
+    return [commit]
+
+
+def _of_repo(store: Store, hub: HubCache, repo: Repo, chosen: set[str]) -> RepoRemoval:
+    staying = [commit for commit in hub.commits(repo) if commit not in chosen]
+    if staying:
+        blobs = _pointed(hub, repo, chosen) - _pointed(hub, repo, staying)
+    else:
+        blobs = _all_blobs(store, hub, repo)
+    refs = hub.refs(repo).items()
+    return RepoRemoval(
+        repo=repo,
+        commits=tuple(sorted(chosen)),
+        refs=tuple(name for name, commit in refs if commit in chosen or not staying),
+        whole_repo=not staying,
+        blobs=tuple(sorted(blobs)),
+    )
+
+
+def _names(repos: Iterable[RepoRemoval]) -> list[str]:
+    return sorted({name for part in repos for name in part.blobs})
+
+
+def _freeable(store: Store, hub: HubCache, repos: Iterable[RepoRemoval]) -> dict[str, int]:
+    """Return what the disk gets back for each blob that goes."""
+    going: dict[str, list[Path]] = {}
+    for part in repos:
+        for name in part.blobs:
+            going.setdefault(name, []).append(hub.folder(part.repo) / "blobs" / name)
     references = ReferenceIndex(store.roots)
     sizes = {}
-    for name in names:
-        here = _status(folder / "blobs" / name)
+    for name, paths in going.items():
+        here = list(filter(None, map(_status, paths)))
         digest = Digest.from_etag(name)
-        sizes[name] = allocated_bytes(here) if here and _is_own(here) else 0
-        if digest is None or references.alive(digest, besides=folder) is not None:
+        sizes[name] = sum(allocated_bytes(status) for status in here if _is_own(status))
+        if digest is None or references.alive(digest, besides=paths) is not None:
             continue
         stored = _status(store.path(digest))
         if stored is None:
             continue
-        shared = here is not None and os.path.samestat(here, stored)
+        shared = sum(os.path.samestat(status, stored) for status in here)
         if stored.st_nlink <= 1 + shared:
             sizes[name] += allocated_bytes(stored)
     return sizes
@@ -194,6 +219,18 @@ def _unlink(path: Path) -> int:
     status = _status(path)
     removed = durable.remove(path)
     return allocated_bytes(status) if removed and status and _is_own(status) else 0
+
+
+def _hide(hub: HubCache, part: RepoRemoval) -> None:
+    """Take refs and snapshots away, after which no loader finds the revisions."""
+    folder = hub.folder(part.repo)
+    with explained("removing", folder):
+        for name in part.refs:
+            durable.remove(folder / "refs" / name)
+            reach("remove:ref")
+        for commit in part.commits:
+            _remove_snapshot(hub, part.repo, commit)
+            reach("remove:snapshot")
 
 
 def _remove_snapshot(hub: HubCache, repo: Repo, commit: str) -> None:

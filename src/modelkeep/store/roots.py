@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -204,18 +204,16 @@ class ReferenceIndex:
             for reference in found:
                 self._by_digest.setdefault(reference.digest, []).append(reference)
 
-    def alive(self, digest: Digest, *, besides: Path | None = None) -> Reference | None:
+    def alive(self, digest: Digest, *, besides: Collection[Path] = ()) -> Reference | None:
         """Return one living reference to a blob, None where there is none.
 
-        `besides` leaves out references below one directory: those that are about to go. A root
-        whose references cannot be read may use any blob.
+        `besides` leaves out the uses that are about to go. A root whose references cannot be read
+        may use any blob.
         """
         for root in self._unreadable.values():
             return Reference(digest, root, "unreadable")
         for reference in self._by_digest.get(digest, ()):
-            if besides is not None and reference.file.is_relative_to(besides):
-                continue
-            if reference.is_alive():
+            if reference.file not in besides and reference.is_alive():
                 return reference
         return None
 
