@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING, cast
 
 import click
 
 from modelkeep.cli.options import Command, Invocation
+
+
+if TYPE_CHECKING:
+    from modelkeep.store.store import Mode
 
 
 @click.command(
@@ -49,13 +54,7 @@ def command(
 
     if group and mode != "group":
         raise click.UsageError("--group goes with --mode group")
-    place = directory or invocation.keep
-    if mode == "group":
-        keep = Keep.create(place, mode="group", group=group)
-    elif mode == "private":
-        keep = Keep.create(place)
-    else:
-        keep = Keep.open_or_create(place)
+    keep = Keep.create(directory or invocation.keep, mode=cast("Mode | None", mode), group=group)
     _, shell = activation.startup_file(os.environ)
     lines = activation.lines(keep.directory, shell)
     file = activation.install(keep.directory) if activate else None

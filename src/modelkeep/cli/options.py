@@ -93,6 +93,7 @@ def shared_options() -> list[click.Parameter]:
         click.Option(
             ["--format"],
             type=click.Choice(FORMATS),
+            is_eager=True,
             expose_value=False,
             callback=_record,
             help="How to answer: for people, as one JSON document, or the essential value alone.",

@@ -1,0 +1,132 @@
+"""Bad input and bad days: one line, a hint, and an exit code that scripts can tell apart."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import COMMAND, Modelkeep, Result
+from tests.filesystems import loop, read_only
+from tests.hub import Hub, Repository, Status
+from tests.models import TINY, random_bytes
+
+
+def fails(result: Result, code: int, *words: str) -> None:
+    """The result is a failure of this code, told in one line that has these words."""
+    assert result.code == code, result
+    lines = result.err.strip().splitlines()
+    (error,) = [line for line in lines if line.startswith("error: ")]
+    assert error[7].islower() or error[7] == "`"
+    assert not error.endswith(".")
+    for word in words:
+        assert word in error
+    assert result.out == ""
+
+
+def test_an_unknown_repo(modelkeep: Modelkeep, hub: Hub) -> None:
+    fails(modelkeep("pull", "org/none"), 1, "`org/none`")
+    fails(modelkeep("show", "org/none"), 1, "`org/none`", "not in the keep")
+    fails(modelkeep("where", "org/none"), 1)
+    fails(modelkeep("rm", "org/none", "--yes"), 1)
+    fails(modelkeep("verify", "org/none"), 1)
+    fails(modelkeep("link", "org/none", "--to", "x"), 1)
+
+
+def test_a_wrong_revision(modelkeep: Modelkeep, pulled: Result) -> None:
+    fails(modelkeep("pull", "org/tiny@v9"), 1, "`v9`")
+    fails(modelkeep("where", "org/tiny@v9"), 1, "`v9`")
+    fails(modelkeep("rm", "org/tiny@v9", "--yes"), 1, "`v9`")
+
+
+def test_no_network(modelkeep: Modelkeep) -> None:
+    nobody = {"HF_ENDPOINT": "http://127.0.0.1:9"}
+    fails(modelkeep("pull", "org/tiny", env=nobody), 5, "127.0.0.1:9")
+
+
+def test_a_gated_repo_without_access(modelkeep: Modelkeep, hub: Hub) -> None:
+    hub.repo("org/gated", gated=True).commit(TINY)
+    fails(modelkeep("pull", "org/gated"), 4, "gated")
+    fails(modelkeep("pull", "org/gated", env={"HF_TOKEN": ""}), 4, "gated", "log in")
+
+
+def test_an_endpoint_that_refuses(modelkeep: Modelkeep, hub: Hub, tiny_repo: Repository) -> None:
+    hub.fault("*/org/tiny/*", Status(500), times=None, origin="hub")
+    result = modelkeep("pull", "org/tiny", "--format", "json")
+    assert result.code == 5
+    assert result.error["kind"] == "upstream"
+
+
+@pytest.mark.parametrize("name", ["org/../x", "a/b/c", "../x", "org/x@../y", "/etc", "org/--x", ""])
+def test_a_name_that_is_none(modelkeep: Modelkeep, name: str) -> None:
+    assert modelkeep("init").code == 0
+    for command in ("pull", "show", "where", "verify"):
+        fails(modelkeep(command, name), 2)
+
+
+def test_a_folder_that_is_no_model(modelkeep: Modelkeep, tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes/todo.txt").write_text("water the plants")
+    fails(modelkeep("add", "notes", "--as", "me/notes"), 2, "does not look like a model")
+    fails(modelkeep("add", "nowhere", "--as", "me/x"), 1, "`nowhere`")
+    fails(modelkeep("add", "notes", "--as", "me/../x"), 2)
+
+
+def test_a_keep_of_a_newer_format(modelkeep: Modelkeep, pulled: Result, keep_dir: Path) -> None:
+    header = keep_dir / "store/STORE.json"
+    header.chmod(0o644)
+    header.write_text(json.dumps({**json.loads(header.read_text()), "format": 99}))
+    for command in (["ls"], ["pull", "org/tiny"], ["rm", "org/tiny", "--yes"], []):
+        fails(modelkeep(*command), 2, "99")
+
+
+def test_no_keep_at_all(modelkeep: Modelkeep) -> None:
+    fails(modelkeep("ls"), 1, "no keep")
+    fails(modelkeep("show", "org/tiny"), 1, "no keep")
+
+
+def test_settings_that_cannot_be_read(modelkeep: Modelkeep, keep_dir: Path) -> None:
+    assert modelkeep("init").code == 0
+    (keep_dir / "keep.toml").write_text("mode = \n")
+    fails(modelkeep("ls"), 2, "keep.toml")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    with loop(tmp_path, "ext4") as directory:
+        yield directory
+
+
+@pytest.mark.real
+def test_no_space(modelkeep: Modelkeep, hub: Hub, small_disk: Path) -> None:
+    hub.repo("org/large").commit({"config.json": b"{}", "model.bin": random_bytes(12_000_000)})
+    fails(modelkeep("--keep", small_disk / "keep", "pull", "org/large"), 6, "space")
+    assert hub.gets("*.bin") == []
+
+
+@pytest.mark.real
+def test_a_read_only_keep(
+    modelkeep: Modelkeep, hub: Hub, tiny_repo: Repository, small_disk: Path
+) -> None:
+    keep = ("--keep", small_disk / "keep")
+    assert modelkeep(*keep, "pull", "org/tiny").code == 0
+    with read_only(small_disk):
+        assert modelkeep(*keep, "ls", "--format", "quiet").out == "org/tiny\n"
+        assert modelkeep(*keep, "verify").code == 0
+        assert modelkeep(*keep, "where", "org/tiny").code == 0
+        assert modelkeep(*keep, "rm", "org/tiny", "--dry-run").code == 0
+        fails(modelkeep(*keep, "pull", "org/tiny"), 4)
+        fails(modelkeep(*keep, "rm", "org/tiny", "--yes"), 4)
+
+
+def test_a_full_stdout(pulled: Result) -> None:
+    for form in ("human", "json"):
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(
+                [COMMAND, "ls", "--format", form], stdout=full, stderr=subprocess.PIPE, text=True
+            )
+        assert done.returncode == 6
+        assert done.stderr == "error: no space left on device while writing to stdout\n"
