@@ -9,7 +9,6 @@ import click
 
 from modelkeep.cli.options import Command, Invocation
 
-
 if TYPE_CHECKING:
     from modelkeep.store.store import Mode
 
