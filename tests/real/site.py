@@ -56,10 +56,10 @@ class Site:
 
 
 @contextmanager
-def new_site(directory: Path, *, mode: str = "private") -> Iterator[Site]:
-    """An empty keep in `directory`, which does not exist yet, and an empty Hub."""
+def new_site(directory: Path) -> Iterator[Site]:
+    """The keep in `directory`, made where there is none, and an empty Hub that it fetches from."""
     with Hub() as hub:
-        modelkeep.Keep.create(directory, mode="group" if mode == "group" else "private")
+        modelkeep.open(directory)
         with (directory / "keep.toml").open("a") as settings:
             settings.write(f'upstream = "{hub.endpoint}"\n')
         yield Site(hub, modelkeep.open(directory))
