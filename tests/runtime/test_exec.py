@@ -362,3 +362,23 @@ def test_explain_speaks_to_people(keep: Keep, modelkeep: Modelkeep) -> None:
     done = modelkeep("exec", "--offline", "--explain", "echo", "a b")
     assert "--offline was given" in done.stdout
     assert "echo 'a b'" in done.stdout
+
+
+def test_variables_that_the_client_cannot_read_are_reported(
+    keep: Keep, modelkeep: Modelkeep
+) -> None:
+    environ = {"HF_HUB_ETAG_TIMEOUT": "soon"}
+    done = modelkeep("exec", "true", env=environ, without=["HF_ENDPOINT"])
+    assert done.returncode == 125
+    assert "soon" in done.stderr
+
+
+def test_empty_variables_do_not_stop_the_probe(keep: Keep, modelkeep: Modelkeep) -> None:
+    environ = {
+        "HF_HUB_ETAG_TIMEOUT": "",
+        "HF_ENDPOINT": "",
+        "https_proxy": "http://127.0.0.1:9",
+        "no_proxy": "",
+    }
+    done = modelkeep("exec", "sh", "-c", "echo ${HF_ENDPOINT-unset} $HF_HUB_OFFLINE", env=environ)
+    assert done.stdout == "unset 1\n"

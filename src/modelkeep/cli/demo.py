@@ -16,13 +16,12 @@ import click
 
 from modelkeep.cli import human
 from modelkeep.cli.document import fields
-from modelkeep.cli.options import Command, Invocation
+from modelkeep.cli.options import REPO, Command, Invocation
 from modelkeep.cli.table import Table
+from modelkeep.settings import keep_directory
 
 if TYPE_CHECKING:
     from modelkeep.runtime.demo.steps import Row
-
-_MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 
 
 @click.command(
@@ -30,16 +29,17 @@ _MINILM = "sentence-transformers/all-MiniLM-L6-v2"
     cls=Command,
     examples=("modelkeep demo", "modelkeep demo org/name --keep ./demo-keep"),
 )
-@click.argument("repo", metavar="[REPO]", default=_MINILM)
+@click.argument("repo", metavar="[REPO]", required=False, type=REPO)
 @click.pass_obj
-def command(invocation: Invocation, repo: str) -> None:
+def command(invocation: Invocation, repo: str | None) -> None:
     """Run the main job on a real model and show what happened.
 
     Gets a model, gives it to a second project, loads it with stock transformers without a network,
     gets a second revision, verifies all of it; each in a process of its own. Works in a temporary
-    folder and leaves nothing behind, unless --keep names a place for the keep.
+    folder and leaves nothing behind, unless --keep names a place for the keep. REPO is MiniLM
+    (sentence-transformers/all-MiniLM-L6-v2) unless another one is named.
     """
-    from modelkeep.runtime.demo.steps import TITLES, Demo, require_loader
+    from modelkeep.runtime.demo.steps import MINILM, TITLES, Demo, require_loader
 
     require_loader()
     output = invocation.output
@@ -47,26 +47,26 @@ def command(invocation: Invocation, repo: str) -> None:
     def starting(number: int) -> None:
         output.remark(f"{number}/{len(TITLES)} {TITLES[number - 1]} …")
 
-    with _scratch(invocation.keep) as work:
-        keep = Path(invocation.keep).absolute() if invocation.keep else work / "keep"
-        rows = list(Demo(repo, keep, work, starting).rows())
+    lasting = Path(keep_directory(invocation.keep).value) if invocation.keep else None
+    with _scratch(lasting) as work:
+        rows = list(Demo(repo or MINILM, lasting or work / "keep", work, starting).rows())
     output.emit(
         {"rows": [fields(row) for row in rows]},
         human=[_table(rows), _total(rows)],
         quiet=[f"{row.step}\t{row.bytes_fetched}\t{row.bytes_stored}" for row in rows],
     )
-    if invocation.keep:
-        output.remark(f"the keep stays: modelkeep ls --keep {invocation.keep}")
+    if lasting:
+        output.remark(f"the keep stays: modelkeep ls --keep {lasting}")
 
 
 @contextmanager
-def _scratch(keep: str | None) -> Iterator[Path]:
+def _scratch(keep: Path | None) -> Iterator[Path]:
     """Make a folder that is gone at the end, however that comes: Ctrl-C and SIGTERM included."""
 
     def end(number: int, _: FrameType | None) -> None:
         sys.exit(128 + number)
 
-    beside = Path(keep).absolute().parent if keep else None
+    beside = keep.parent if keep else None  # where links from the keep can reach
     if beside is not None:
         beside.mkdir(parents=True, exist_ok=True)
     before = signal.signal(signal.SIGTERM, end)
@@ -142,4 +142,5 @@ def _total(rows: Sequence[Row]) -> str:
     disk = human.size(sum(row.bytes_on_disk for row in rows))
     seconds = human.duration(sum(row.seconds for row in rows))
     got = sum(row.details["bytes_total"] for row in rows if "bytes_total" in row.details)
-    return f"total: {fetched} fetched, {disk} of disk ({human.size(got)} as separate copies), {seconds}"
+    copies = human.size(got)
+    return f"total: {fetched} fetched, {disk} of disk ({copies} as separate copies), {seconds}"

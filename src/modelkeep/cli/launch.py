@@ -160,7 +160,9 @@ def _variables(
 
 def _is_read_only(place: Decided) -> bool:
     # Creating a file would be surer, on odd network mounts; this takes no time at all.
-    return not os.access(Path(place.value, "store", "tmp"), os.W_OK | os.X_OK)
+    effective = os.access in os.supports_effective_ids
+    temporary = Path(place.value, "store", "tmp")
+    return not os.access(temporary, os.W_OK | os.X_OK, effective_ids=effective)
 
 
 def _ask(endpoint: str | None, environ: dict[str, str]) -> Verdict:
@@ -173,7 +175,7 @@ def _ask(endpoint: str | None, environ: dict[str, str]) -> Verdict:
     if endpoint is None:
         # The client takes them at their word when it is imported; the command will not see them.
         for name in empty_variables(environ):
-            del os.environ[name]
+            os.environ.pop(name, None)
         verdict = probe(default_endpoint())
     else:
         verdict = probe(endpoint)

@@ -12,6 +12,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
 from modelkeep._version import __version__
+from modelkeep.errors import SettingsError
 from modelkeep.runtime.offline import Verdict
 
 DEADLINE_S = 0.5
@@ -23,9 +24,17 @@ _PROXY_FAILURES = frozenset({403, 407, 502, 503, 504})
 
 
 def default_endpoint() -> str:
-    """Return the endpoint of the installed Hub client."""
-    from huggingface_hub import constants
+    """Return the endpoint of the installed Hub client.
 
+    SettingsError where the client does not start with the variables of this process.
+    """
+    try:
+        from huggingface_hub import constants
+    except ValueError as error:
+        raise SettingsError(
+            f"huggingface_hub cannot read its variables: {error}",
+            hint="look for a number among: env | grep ^HF_",
+        ) from error
     return constants.ENDPOINT
 
 
@@ -63,7 +72,7 @@ def _ask(endpoint: str) -> str | None:
     except TimeoutError:
         return "it does not answer"
     except (OSError, HTTPException, ValueError) as error:
-        return str(error).strip().lower() or type(error).__name__
+        return " ".join(str(error).lower().split()) or type(error).__name__
 
 
 def _request(url: SplitResult, host: str, port: int) -> str | None:
