@@ -175,13 +175,13 @@ class Link:
 
 
 def test_connections_are_added_while_each_brings_its_share() -> None:
-    streams = Streams(32)
+    streams = Streams(32, first=4)
     Link(streams, lambda count: count * 6e6).run(1.0)
     assert streams.target == 32
 
 
 def test_connections_that_bring_nothing_are_taken_back() -> None:
-    streams = Streams(32)
+    streams = Streams(32, first=4)
     link = Link(streams, lambda count: 800e6)
     link.run(0.6)
     assert streams.target == 4
@@ -190,14 +190,14 @@ def test_connections_that_bring_nothing_are_taken_back() -> None:
 
 
 def test_a_slow_link_is_judged_all_the_same() -> None:
-    streams = Streams(32)
+    streams = Streams(32, first=4)
     link = Link(streams, lambda count: 100e3)
     link.run(30.0)
     assert link.seen == {4, 8}
 
 
 def test_complaints_halve_the_connections_once_a_second() -> None:
-    streams = Streams(32)
+    streams = Streams(32, first=4)
     link = Link(streams, lambda count: count * 6e6)
     link.run(1.0)
     for _ in range(10):

@@ -14,6 +14,7 @@ from modelkeep.fs import locks
 from modelkeep.fs.space import readable
 from modelkeep.fs.syncpoint import reach
 from modelkeep.hub.fetch.answers import RangesIgnoredError, TryAgainError
+from modelkeep.hub.fetch.blocks import SMALLEST_BLOCK, block_size, note_interval
 from modelkeep.hub.fetch.board import Board, Waiting
 from modelkeep.hub.fetch.http import Body, Client
 from modelkeep.hub.fetch.limit import RateLimit
@@ -25,10 +26,6 @@ from modelkeep.hub.fetch.wanted import FetchReport, Patience, Wanted
 from modelkeep.hub.progress import Progress
 from modelkeep.store.digest import Digest, Hasher
 
-# What has been read of a block is lost with the process, so slow connections read small ones; more
-# than the largest would leave the core's cache between receiving and writing.
-_SMALLEST_BLOCK, _BLOCK = 32 << 10, 512 << 10
-_BLOCK_TAKES_S = 0.01
 _HASH_BLOCK = 1 * MIB
 _NOTE_EVERY_S = 1.0
 _TICK_S = 0.02
@@ -52,7 +49,7 @@ class Engine:
         partials: Path,
         locks: Path,
         flock: bool,
-        max_streams: int,
+        streams: Streams,
         limit: RateLimit | None,
         patience: Patience,
         progress: Progress,
@@ -68,7 +65,7 @@ class Engine:
         self._progress = progress
         self._have = have
         self._deliver = deliver
-        self._board = Board(Streams(max_streams), patience)
+        self._board = Board(streams, patience)
         self._events: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -312,8 +309,8 @@ class Engine:
     def _copy(self, transfer: Transfer, piece: Piece, body: Body) -> None:
         partial, limit = transfer.partial, self._limit
         assert partial is not None
-        block = limit.block() if limit else _SMALLEST_BLOCK
-        note_every = _note_every(transfer.wanted.size)
+        block = limit.block() if limit else SMALLEST_BLOCK
+        note_every = note_interval(transfer.wanted.size)
         noted_at = time.monotonic()
         while (left := piece.left) > 0 and not self._stop.is_set():
             data = body.read(min(block, left))
@@ -332,7 +329,7 @@ class Engine:
                 piece.noted, noted_at = piece.position, now
                 transfer.wake.set()
             if not limit:
-                block = _block(piece, now)
+                block = block_size(piece, now)
             if limit:
                 limit.pay(len(data), self._stop)
         transfer.wake.set()
@@ -378,21 +375,6 @@ class Engine:
                 if pending >= _SYNC_AFTER_BYTES or (pending and since >= _SYNC_AFTER_S):
                     partial.sync(done)
                     last[id(transfer)] = time.monotonic()
-
-
-def _block(piece: Piece, now: float) -> int:
-    """Return how many bytes to read at a time, from how fast they have come so far."""
-    rate = (piece.position - piece.start) / max(now - piece.began, 1e-6)
-    return min(max(int(rate * _BLOCK_TAKES_S), _SMALLEST_BLOCK), _BLOCK)
-
-
-def _note_every(size: int) -> int:
-    """Return after how many bytes a connection has them recorded.
-
-    What is not recorded is fetched again after a crash, by every connection: little of a small
-    file, and without a record of millions of lines for a large one.
-    """
-    return min(max(size >> 14, _SMALLEST_BLOCK), MIB)
 
 
 def _unlock(transfer: Transfer) -> None:

@@ -9,9 +9,15 @@ from modelkeep.fs import durable
 from modelkeep.hub.fetch.engine import Engine
 from modelkeep.hub.fetch.http import Client
 from modelkeep.hub.fetch.limit import RateLimit
+from modelkeep.hub.fetch.pieces import SPLIT_FROM
+from modelkeep.hub.fetch.streams import Streams
 from modelkeep.hub.fetch.wanted import FetchReport, Patience, Wanted
 from modelkeep.hub.progress import Progress
 from modelkeep.store.digest import Digest
+
+_FIRST = 4
+_FIRST_FOR_SMALL_FILES = 16
+"""Each waits for an answer most of the time, and what they bring says nothing of the link."""
 
 
 class Fetcher:
@@ -76,12 +82,14 @@ class Fetcher:
         client = Client(
             self._endpoint, self._token, self._user_agent, self._patience, self._max_streams
         )
+        small = all(file.size < SPLIT_FROM for file in missing.values())
+        first = _FIRST_FOR_SMALL_FILES if small else _FIRST
         engine = Engine(
             client,
             partials=self._partials,
             locks=self._locks,
             flock=self._flock,
-            max_streams=self._max_streams,
+            streams=Streams(self._max_streams, first=first),
             limit=self._limit,
             patience=self._patience,
             progress=self._progress,

@@ -25,7 +25,7 @@ _COMPLAINT_LASTS_S = 1.0
 class Streams:
     """Decides the number of connections, between 1 and `ceiling`. Not thread-safe."""
 
-    def __init__(self, ceiling: int, *, first: int = 4) -> None:
+    def __init__(self, ceiling: int, *, first: int) -> None:
         self._ceiling = max(1, ceiling)
         self.target = min(max(1, first), self._ceiling)
         self._hold = _FIRST_HOLD_S
