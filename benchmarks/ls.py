@@ -20,8 +20,8 @@ from modelkeep.hub import tree
 from modelkeep.hub.repo import Repo, RepoType
 from modelkeep.hub.tree import TreeFile
 from modelkeep.keep import Keep
-from modelkeep.store.digest import GIT_SHA1, SHA256, hash_bytes
 from modelkeep.store import meta as metas
+from modelkeep.store.digest import GIT_SHA1, SHA256, hash_bytes
 from modelkeep.store.meta import Meta, Source
 from modelkeep.times import utc_now
 
@@ -90,8 +90,13 @@ def main() -> None:
             "HF_HUB_CACHE": str(keep.hub.directory),
             "HF_HOME": f"{base}/home",
             "HF_HUB_OFFLINE": "1",
+            "PYTHONDONTWRITEBYTECODE": "",  # installed programs have their bytecode beside them
+            "PYTHONPYCACHEPREFIX": f"{base}/bytecode",
         }
-        ours, theirs = [SCRIPTS / "modelkeep", "ls"], [SCRIPTS / "hf", "cache", "ls"]
+        ours: list[str | Path] = [SCRIPTS / "modelkeep", "ls"]
+        theirs: list[str | Path] = [SCRIPTS / "hf", "cache", "ls"]
+        for warm in (ours, theirs):
+            command(warm, environment)
         print_machine()
         table = Table(f"ls of {chosen.repos} repos × {chosen.files} files", "s", "modelkeep ls")
         table.measure(
