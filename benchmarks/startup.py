@@ -12,6 +12,7 @@ import argparse
 import os
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from benchmarks.report import Table, command, print_machine, timed
@@ -50,7 +51,7 @@ def main() -> None:
         table = Table("start-up", "s", "python -c pass")
         table.measure(
             chosen.rounds,
-            {name: timed(lambda argv=argv: command(argv)) for name, argv in commands.items()},
+            {name: timed(partial(command, argv)) for name, argv in commands.items()},
         )
         table.print()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -173,6 +174,20 @@ def test_the_bare_command_describes_the_keep(
     assert document["next"] == 'eval "$(modelkeep env)"'
     activated = modelkeep("--format", "json", env={"HF_HUB_CACHE": str(keep_dir / "hub")})
     assert activated.document["next"] == "modelkeep ls"
+
+
+def test_the_bare_command_finds_other_caches_and_what_is_there_twice(
+    modelkeep: Modelkeep, pulled: Result, keep_dir: Path, isolated: Path
+) -> None:
+    usual = isolated / ".cache/huggingface/hub"
+    shutil.copytree(keep_dir / "hub", usual, symlinks=True)
+    (cache,) = modelkeep("--format", "json").document["caches"]
+    owner = usual.owner()
+    assert cache == {
+        "dir": str(usual), "owner": owner, "repos": 1, "bytes": SIZE, "bytes_duplicate": SIZE,
+        "needs_root": False,
+    }  # fmt: skip
+    assert f"cache    {usual}: 1 repo, 300 kB; 300 kB twice" in modelkeep().out
 
 
 def test_init_makes_a_keep_and_gives_the_lines(modelkeep: Modelkeep, tmp_path: Path) -> None:

@@ -154,6 +154,19 @@ def test_ctrl_c_says_one_line_and_a_second_pull_goes_on(
     assert modelkeep("pull", "org/tiny").code == 0
 
 
+def test_in_a_group_keep_the_umask_of_one_does_not_lock_out_the_others(
+    modelkeep: Modelkeep, hub: Hub, tiny_repo: Repository, keep_dir: Path
+) -> None:
+    assert modelkeep("init", "--mode", "group").code == 0
+    shell = f"umask 077; exec {COMMAND} pull org/tiny"
+    subprocess.run(["sh", "-c", shell], check=True, capture_output=True)
+    made = [keep_dir / "hub/models--org--tiny", *(keep_dir / "hub/models--org--tiny").rglob("*")]
+    for path in made:
+        mode = path.stat().st_mode
+        assert mode & 0o040, path
+        assert not path.is_dir() or mode & 0o070 == 0o070, path
+
+
 def test_a_reader_that_leaves_is_no_error(modelkeep: Modelkeep, pulled: Result) -> None:
     reading, writing = os.pipe()
     os.close(reading)
