@@ -18,7 +18,7 @@ VALUES = {
     "QUOTES": 'it\'s "quoted" `here` \u2019there\u2018',
     "DOLLARS": "$HOME ${HOME} $(id) %PATH% !x",
     "BACKSLASHES": r"a\b\\c\'",
-    "LINES": "one\ntwo",
+    "TWO_LINES": "one\ntwo",
     "GLOBS": "*?[a]~ # ; & | < >",
     "EQUALS": "a=b",
     "UMLAUT": "Größe 模型",
