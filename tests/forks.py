@@ -130,7 +130,15 @@ def together(functions: Sequence[Callable[[], Result]]) -> list[Result]:
         return run
 
     children = [start(waiting(function)) for function in functions]
-    return [child.result() for child in children]
+    results = []
+    while children:
+        try:
+            results.append(children.pop(0).result())
+        except BaseException:
+            for child in children:
+                child.kill()
+            raise
+    return results
 
 
 def steps(function: Callable[[], object], log: Path, *, last: bool = True) -> list[str]:

@@ -288,7 +288,11 @@ def _make_dirs(path: Path, mode: int) -> None:
         _make_dirs(path.parent, mode)
         _make_dirs(path, mode)
     except FileExistsError:
-        if not path.is_dir():
+        if path.is_dir():
+            return
+        if not os.path.lexists(path):  # removed this very moment
+            _make_dirs(path, mode)
+        elif not path.is_dir():
             raise
     else:
         _sync_directory(path.parent)

@@ -50,6 +50,11 @@ def is_gone(error: OSError) -> bool:
     return error.errno in (errno.ENOENT, errno.ESTALE)
 
 
+def is_refilled(error: OSError) -> bool:
+    """Tell whether somebody put something into a directory that was being removed."""
+    return error.errno in (errno.ENOTEMPTY, errno.EEXIST)
+
+
 def is_full(error: OSError) -> bool:
     """Tell whether the file system or a quota is full."""
     return error.errno in _FULL

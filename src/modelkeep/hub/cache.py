@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from modelkeep.fs import durable
+from modelkeep.fs import durable, oserrors
 from modelkeep.fs.oserrors import explained
 from modelkeep.fs.syncpoint import reach
 from modelkeep.hub import tree
@@ -190,8 +190,8 @@ class HubCache:
     def _move(self, staging: Path, target: Path) -> bool:
         try:
             staging.rename(target)
-        except OSError:
-            if target.is_dir():
+        except OSError as error:
+            if target.is_dir() or oserrors.is_refilled(error):
                 return False  # another process was quicker; add what it may lack
             raise
         durable.sync_dir(target.parent)
@@ -225,7 +225,8 @@ def _point(pointer: Path, file: TreeFile, *, spare: Path) -> None:
     """
     depth = file.path.count("/") + 2
     target = "../" * depth + f"blobs/{file.digest.etag}"
-    pointer.parent.mkdir(parents=True, exist_ok=True)
+    if not pointer.parent.is_dir():
+        durable.make_dirs(pointer.parent)
     try:
         pointer.symlink_to(target)
     except FileExistsError:

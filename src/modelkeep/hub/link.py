@@ -64,10 +64,9 @@ def into_cache(
         rungs.insert(-1, LinkMode.SYMLINK)
     materialiser = Materialiser(store, target, store.roots.register(cache), rungs)
     placement = Placement()
-    lacking = materialiser.place_blobs(repo, files, placement)
-    if lacking:
-        raise _gone(repo, commit, lacking)
     try:
+        if lacking := materialiser.place_blobs(repo, files, placement):
+            raise _gone(repo, commit, lacking)
         materialiser.finish(repo, commit, files, tree=tree, refs=refs)
     except FileNotFoundError as error:
         raise BusyError(

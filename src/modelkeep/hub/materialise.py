@@ -165,9 +165,9 @@ class Materialiser:
         except FileNotFoundError:
             return False
         except ModelkeepError as error:
-            if target.parent.is_dir():
-                raise
-            raise FileNotFoundError(target.parent) from error
+            if isinstance(error.__cause__, FileNotFoundError):
+                raise FileNotFoundError(target.parent) from error
+            raise
         if placed.mode is LinkMode.SYMLINK and not self._store.has(digest):
             return False  # unlike other links, this one does not hold what a collector takes away
         reach("materialise:placed")

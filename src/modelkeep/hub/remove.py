@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelkeep.errors import NotFoundError
-from modelkeep.fs import durable
+from modelkeep.fs import durable, oserrors
 from modelkeep.fs.oserrors import explained
 from modelkeep.fs.space import allocated_bytes
 from modelkeep.fs.syncpoint import reach
@@ -145,9 +145,7 @@ def execute(store: Store, hub: HubCache, plan: RemovalPlan) -> Removal:
     for part in plan.repos:
         if part.whole_repo:
             # Last: as long as it stands, the same command finds what is left to do.
-            folder = hub.folder(part.repo)
-            with explained("removing", folder), suppress(FileNotFoundError):
-                shutil.rmtree(folder)
+            _remove_folder(hub.folder(part.repo))
     items = tuple(KeptItem(f"{count} blob(s)", reason) for reason, count in kept.most_common())
     return Removal(plan.remove, items, plan.bytes_planned, freed, pending, dry_run=False)
 
@@ -243,6 +241,19 @@ def _remove_snapshot(hub: HubCache, repo: Repo, commit: str) -> None:
     durable.remove(hub.folder(repo) / "trees" / f"{commit}.json")
     with suppress(FileNotFoundError):
         shutil.rmtree(doomed)
+
+
+def _remove_folder(folder: Path) -> None:
+    with explained("removing", folder):
+        while folder.is_dir():
+            try:
+                shutil.rmtree(folder)
+            except FileNotFoundError:
+                continue  # another removal was quicker with something in it
+            except OSError as error:
+                if not oserrors.is_refilled(error):
+                    raise
+                return  # a pull has begun the repo anew
 
 
 def _all_blobs(store: Store, hub: HubCache, repo: Repo) -> frozenset[str]:
