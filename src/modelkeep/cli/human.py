@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import calendar
 import time
+from datetime import datetime
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _SPANS = (
@@ -49,7 +49,7 @@ def ago(moment: str | None, *, now: float | None = None) -> str:
     """Return how long ago an ISO time in UTC was: `3 minutes ago`; `never` for None."""
     if moment is None:
         return "never"
-    then = calendar.timegm(time.strptime(moment, "%Y-%m-%dT%H:%M:%SZ"))
+    then = datetime.fromisoformat(moment).timestamp()
     seconds = (time.time() if now is None else now) - then
     for noun, span in _SPANS:
         if seconds >= span:

@@ -18,7 +18,7 @@ from modelkeep.errors import ModelkeepError
 NAME = "modelkeep"
 COMPLETE = "_MODELKEEP_COMPLETE"
 
-_GC_THRESHOLD = 200_000
+_GC_THRESHOLD = 1_000_000
 
 
 def run(arguments: Sequence[str]) -> int:

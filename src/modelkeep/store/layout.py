@@ -49,15 +49,15 @@ class StoreLayout:
 
     def blob(self, digest: Digest) -> Path:
         """Return where the content itself lies."""
-        return self.blobs / digest.algorithm / digest.hex[:2] / digest.hex
+        return Path(self.blobs, digest.algorithm, digest.hex[:2], digest.hex)
 
     def meta(self, digest: Digest) -> Path:
         """Return the side file that tells where the content came from."""
-        return self.metas / digest.hex[:2] / f"{digest.file_name}.json"
+        return Path(self.metas, digest.hex[:2], f"{digest.file_name}.json")
 
     def used(self, digest: Digest) -> Path:
         """Return the empty file whose mtime is the last use."""
-        return self.uses / digest.hex[:2] / digest.file_name
+        return Path(self.uses, digest.hex[:2], digest.file_name)
 
     def condemned(self, digest: Digest) -> Path:
         """Return the mark a collector sets before it takes the content away."""
