@@ -139,16 +139,19 @@ class Keep:
         exclude: Sequence[str] = (),
         force: bool = False,
         limit_rate: int | None = None,
+        xet: str = "auto",
         token: str | None = None,
         progress: Progress | None = None,
     ) -> Pulled:
         """Make a revision of a repo complete in the keep: `org/name[@revision]`.
 
         `include` and `exclude` are file patterns as of `hf download`; `limit_rate` is bytes a
-        second; `force` lets a branch made by `add` follow upstream. Resumes what was interrupted.
+        second; `force` lets a branch made by `add` follow upstream. `xet` is `auto`, `always` or
+        `never`: whether the Xet library fetches what upstream has in Xet; only ranges resume.
         """
         from modelkeep.hub import pull as pulling
         from modelkeep.hub.progress import Progress
+        from modelkeep.hub.xet import XetUse
 
         name, wanted = _parse(repo, revision, type)
         self._require_writable()
@@ -161,6 +164,7 @@ class Keep:
             exclude=tuple(exclude),
             force=force,
             limit_rate=limit_rate,
+            xet=XetUse(xet),
         )
         return pulling.pull(self.store, self.hub, upstream, request, progress)
 

@@ -43,6 +43,12 @@ def _rate(ctx: click.Context, parameter: click.Parameter, value: str | None) -> 
 @click.option(
     "--limit-rate", callback=_rate, metavar="RATE", help="Bytes a second at most, such as 10M."
 )
+@click.option(
+    "--xet",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    help="Whether the Xet library fetches what it can; auto: only what HTTP does not serve.",
+)
 @click.pass_obj
 def command(
     invocation: Invocation,
@@ -52,6 +58,7 @@ def command(
     exclude: tuple[str, ...],
     force: bool,
     limit_rate: int | None,
+    xet: str,
 ) -> int:
     """Get models into the keep.
 
@@ -72,6 +79,7 @@ def command(
                     exclude=exclude,
                     force=force,
                     limit_rate=limit_rate,
+                    xet=xet,
                     progress=progress,
                 )
         except ModelkeepError as error:

@@ -8,24 +8,19 @@ revision appear in the hub cache: blobs, snapshot, tree, refs, in this order.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from modelkeep._version import __version__
 from modelkeep.errors import BusyError, NotFoundError, UsageError
-from modelkeep.fs.space import require_free
-from modelkeep.fs.syncpoint import reach
 from modelkeep.hub import provenance, upstream
+from modelkeep.hub.acquire import Acquirer
 from modelkeep.hub.cache import HubCache
-from modelkeep.hub.fetch import Fetcher, Wanted
 from modelkeep.hub.materialise import OWN_HUB_RUNGS, Materialiser, Placement
 from modelkeep.hub.progress import Progress
 from modelkeep.hub.repo import DEFAULT_REVISION, Repo, is_commit
 from modelkeep.hub.tree import TreeFile
 from modelkeep.hub.upstream import Upstream
-from modelkeep.store.digest import Digest
-from modelkeep.store.meta import Source
+from modelkeep.hub.xet import XetUse
 from modelkeep.store.store import Store
 from modelkeep.store.sweep import sweep
 
@@ -38,7 +33,7 @@ class Request:
     """What to get: a repo, a revision, and which of its files.
 
     `force` lets a branch that was made by `add` follow upstream again. `limit_rate` is in bytes a
-    second, for all connections together.
+    second, for all connections together. `xet` says which files the Xet library fetches instead.
     """
 
     repo: Repo
@@ -47,6 +42,7 @@ class Request:
     exclude: tuple[str, ...] = ()
     force: bool = False
     limit_rate: int | None = None
+    xet: XetUse = XetUse.AUTO
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +64,6 @@ class Pulled:
     bytes_linked: int
     modes: dict[str, int]
     seconds: float
-
-
-@dataclass(slots=True)
-class _Tally:
-    """Bytes of each content by how it came."""
-
-    fetched: dict[Digest, int] = field(default_factory=dict)
-    stored: dict[Digest, int] = field(default_factory=dict)
 
 
 def pull(
@@ -100,13 +88,22 @@ def pull(
         raise NotFoundError(
             f"no file of `{repo}` matches", hint=f"it has {len(tree)} files: modelkeep show {repo}"
         )
-    tally = _Tally()
+    acquirer = Acquirer(
+        store,
+        hub,
+        origin,
+        repo,
+        commit,
+        progress,
+        limit_rate=request.limit_rate,
+        xet=request.xet,
+    )
     materialiser = Materialiser(store, hub, store.roots.own_hub(), OWN_HUB_RUNGS)
     refs = () if is_commit(request.revision) else (request.revision,)
     for _ in range(_ROUNDS):
         placement = Placement()
         try:
-            _acquire(store, hub, origin, request, commit, files, progress, tally)
+            acquirer.acquire(files)
             if not materialiser.place_blobs(repo, files, placement):
                 snapshot = materialiser.finish(repo, commit, files, tree=tree, refs=refs)
                 break
@@ -118,6 +115,7 @@ def pull(
             hint="wait for the other modelkeep command to end",
         )
     sizes = {file.digest: file.size for file in files}
+    tally = acquirer.tally
     return Pulled(
         repo=repo.id,
         type=repo.type.value,
@@ -156,66 +154,3 @@ def _refuse_to_move_local_refs(store: Store, hub: HubCache, request: Request, co
             f" and stays at {current[:12]}",
             hint=f"--force replaces it; {request.repo}@{commit} gets upstream's beside it",
         )
-
-
-def _acquire(
-    store: Store,
-    hub: HubCache,
-    origin: Upstream,
-    request: Request,
-    commit: str,
-    files: Sequence[TreeFile],
-    progress: Progress,
-    tally: _Tally,
-) -> None:
-    """See that the store has the content of all files, fetching what it lacks."""
-    repo = request.repo
-    by_digest = {file.digest: file for file in files}
-
-    def source(file: TreeFile) -> Source:
-        return Source(str(repo), commit, file.path, origin.endpoint)
-
-    missing = []
-    for digest, file in by_digest.items():
-        if store.has(digest):
-            store.describe(digest, source(file))
-        elif store.take_over(hub.directory / hub.blob_name(repo, digest), digest, source(file)):
-            tally.stored[digest] = file.size
-        else:
-            missing.append(file)
-    if not missing:
-        return
-    require_free(store.layout.tmp, sum(file.size for file in missing), doing=f"pulling `{repo}`")
-    reach("pull:planned")
-
-    def deliver(wanted: Wanted, path: Path) -> None:
-        file = by_digest[wanted.digest]
-        tally.fetched[wanted.digest] = file.size
-        if store.publish(
-            path, wanted.digest, source=source(file), xet_hash=file.xet_hash, verified=True
-        ):
-            tally.stored[wanted.digest] = file.size
-        reach("pull:published")
-
-    fetcher = Fetcher(
-        endpoint=origin.endpoint,
-        token=origin.token,
-        partials=store.layout.partials,
-        locks=store.layout.locks,
-        flock=store.capabilities.flock,
-        limit_rate=request.limit_rate,
-        user_agent=f"modelkeep/{__version__}",
-        progress=progress,
-    )
-    fetcher.fetch(
-        [
-            Wanted(origin.url(repo, commit, file.path), file.digest, file.size, file.path)
-            for file in missing
-        ],
-        have=store.has,
-        deliver=deliver,
-    )
-    # What arrived through another process has that process's source; add ours.
-    for file in missing:
-        if file.digest not in tally.fetched:
-            store.describe(file.digest, source(file))

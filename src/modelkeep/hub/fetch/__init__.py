@@ -12,6 +12,7 @@ arrival is gone.
 """
 
 from modelkeep.hub.fetch.fetcher import Fetcher
+from modelkeep.hub.fetch.partials import kept_bytes
 from modelkeep.hub.fetch.wanted import FetchReport, Patience, Wanted
 
-__all__ = ["FetchReport", "Fetcher", "Patience", "Wanted"]
+__all__ = ["FetchReport", "Fetcher", "Patience", "Wanted", "kept_bytes"]

@@ -19,7 +19,8 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from modelkeep.fs import durable, identity
 from modelkeep.fs.clock import now_ns
 from modelkeep.fs.identity import ProcessId
 from modelkeep.fs.oserrors import explained
+from modelkeep.fs.space import allocated_bytes
 from modelkeep.fs.syncpoint import reach
 from modelkeep.hub.fetch.spans import Spans
 from modelkeep.store.digest import Digest
@@ -176,6 +178,17 @@ def open_partial(directory: Path, digest: Digest, size: int, *, locked: bool) ->
     if foreign is not None and foreign[1].durable.total:
         return _copy_durable(foreign, fresh)
     return fresh
+
+
+def kept_bytes(directory: Path, digests: Collection[Digest]) -> int:
+    """Return how much of the disk unfinished downloads of these contents take already."""
+    names = {digest.file_name for digest in digests}
+    kept = 0
+    for path in directory.iterdir():
+        if path.name.partition(".")[0] in names:
+            with suppress(OSError):  # finished or taken over meanwhile
+                kept += allocated_bytes((path / "content").stat())
+    return kept
 
 
 def _leftovers(directory: Path, digest: Digest, size: int) -> list[tuple[Path, Record | None]]:
