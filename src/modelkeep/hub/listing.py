@@ -87,11 +87,12 @@ def _listed(
 ) -> ListedRepo:
     repo, blobs = found.repo, found.blobs
     folder = repo.folder
+    own = frozenset(name for name in blobs if users[name] == 1)
     plain = sum(revision.plain for revision in found.revisions)
     stamps = []
     source = None
     for revision in found.revisions:
-        telling = _telling(revision, blobs, users)
+        telling = _telling(revision, blobs, own)
         stamps.append(_last_used(store, _digests(telling)))
         source = source or provenance.source_of(store, repo, revision.commit, _digests(telling))
     return ListedRepo(
@@ -103,7 +104,7 @@ def _listed(
             for revision in found.revisions
         ),
         bytes_total=sum(blobs.values()) + plain,
-        bytes_unique=sum(size for name, size in blobs.items() if users[name] == 1) + plain,
+        bytes_unique=sum(map(blobs.__getitem__, own)) + plain,
         bytes_unsettled=plain
         + sum(size for name, size in blobs.items() if f"{folder}/blobs/{name}" not in settled),
         last_used=max(filter(None, stamps), default=None),
@@ -112,14 +113,13 @@ def _listed(
     )
 
 
-def _telling(found: ScannedRevision, blobs: dict[str, int], users: Counter[str]) -> list[str]:
+def _telling(found: ScannedRevision, blobs: dict[str, int], own: frozenset[str]) -> list[str]:
     """Return a revision's contents, the one that says most about all of it first.
 
     That is the largest that no other repo shares: what is stamped or noted there is about this one.
     """
-    names = [name for name in found.blobs if name in blobs]
-    own = [name for name in names if users[name] == 1] or names
-    return [max(own, key=blobs.__getitem__), *names] if own else []
+    names = found.blobs & blobs.keys()
+    return [max(names & own or names, key=blobs.__getitem__), *names] if names else []
 
 
 def _digests(names: Iterable[str]) -> Iterator[Digest]:

@@ -47,11 +47,6 @@ class ScannedRepo:
 def scan(hub: HubCache, repo: Repo) -> ScannedRepo:
     """Read one repo's folder. A blob is taken to have the size that a commit's listing gives it."""
     folder = os.fspath(hub.folder(repo))
-    entries = {
-        entry.name: entry
-        for entry in _entries(f"{folder}/blobs")
-        if not entry.name.startswith(".") and not entry.name.endswith(_UNFINISHED)
-    }
     commits = sorted(
         entry.name for entry in _entries(f"{folder}/snapshots") if is_commit(entry.name)
     )
@@ -60,11 +55,15 @@ def scan(hub: HubCache, repo: Repo) -> ScannedRepo:
     for note in notes.values():
         noted.update(note.values() if note else ())
     blobs = {}
-    for name, entry in entries.items():
+    for entry in _entries(f"{folder}/blobs"):
+        name = entry.name
         # A link is looked at in any case: its payload may be gone.
-        size = _size(entry) if entry.is_symlink() or name not in noted else noted[name]
-        if size is not None:
-            blobs[name] = size
+        if name in noted and not entry.is_symlink():
+            blobs[name] = noted[name]
+        elif not name.startswith(".") and not name.endswith(_UNFINISHED):
+            size = _size(entry)
+            if size is not None:
+                blobs[name] = size
     revisions = [
         _revision(f"{folder}/snapshots/{commit}", commit, notes[commit], blobs)
         for commit in commits
@@ -84,8 +83,7 @@ def _revision(
     links, others = _walk(top)
     noted = note or {}
     named = {
-        path: noted[path][0] if path in noted else Path(entry.path).readlink().name
-        for path, entry in links.items()
+        path: noted[path][0] if path in noted else Path(top, path).readlink().name for path in links
     }
     held = {path: blobs[name] for path, name in named.items() if name in blobs}
     plain = {path: size for path, entry in others.items() if (size := _size(entry)) is not None}
@@ -100,20 +98,17 @@ def _revision(
     )
 
 
-_Entries = dict[str, os.DirEntry[str]]
-
-
-def _walk(top: str) -> tuple[_Entries, _Entries]:
-    """Return the links below a folder by their paths, and the files that are no links."""
-    links: _Entries = {}
-    others: _Entries = {}
+def _walk(top: str) -> tuple[list[str], dict[str, os.DirEntry[str]]]:
+    """Return the paths of all links below a folder, and the files that are no links."""
+    links: list[str] = []
+    others: dict[str, os.DirEntry[str]] = {}
     prefixes = [""]
     while prefixes:
         prefix = prefixes.pop()
-        for entry in _entries(f"{top}/{prefix}"):
-            if entry.is_symlink():
-                links[prefix + entry.name] = entry
-            elif entry.is_dir():
+        entries = _entries(f"{top}/{prefix}")
+        links += [prefix + entry.name for entry in entries if entry.is_symlink()]
+        for entry in [entry for entry in entries if not entry.is_symlink()]:
+            if entry.is_dir():
                 prefixes.append(f"{prefix}{entry.name}/")
             else:
                 others[prefix + entry.name] = entry
