@@ -103,7 +103,7 @@ def test_refs_are_the_commit_and_nothing_else(filled: Keep, tiny_repo: Repositor
 def test_strangers_in_the_hub_are_passed_over(filled: Keep) -> None:
     hub = filled.hub.directory
     (hub / "models--a--file").write_text("x")
-    (hub / ".locks").mkdir()
+    (hub / ".locks" / "models--org--gone").mkdir(parents=True)
     (hub / "models--org--empty").mkdir()
     (hub / "version.txt").write_text("1")
     dangling = next((hub / "models--org--tiny/snapshots").iterdir()) / "dangling"
