@@ -21,7 +21,6 @@ from modelkeep.fs.oserrors import explained
 from modelkeep.fs.probe import is_read_only
 from modelkeep.hub import held
 from modelkeep.hub import listing as listings
-from modelkeep.hub import where as locating
 from modelkeep.hub.cache import HubCache
 from modelkeep.hub.listing import Listing
 from modelkeep.hub.repo import DEFAULT_REVISION, Repo, RepoType, check_revision, parse
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from modelkeep.hub.pull import Pulled
     from modelkeep.hub.remove import Removal, RemovalPlan
     from modelkeep.hub.upstream import Upstream
+    from modelkeep.hub.where import Where
     from modelkeep.store.verify import VerifyReport
 
 _STORE = "store"
@@ -277,11 +277,13 @@ class Keep:
             )
         return found
 
-    def where(self, repo: str | Repo, file: str | None = None) -> locating.Where:
+    def where(self, repo: str | Repo, file: str | None = None) -> Where:
         """Tell which files a stock loader with this environment opens, and what decided it."""
+        from modelkeep.hub.where import locate
+
         name, wanted = _parse(repo, None, None)
         decided = settings_module.loader_cache()
-        return locating.locate(self.store, self.hub, name, wanted, file, decided)
+        return locate(self.store, self.hub, name, wanted, file, decided)
 
     def plan_removal(self, repo: str | Repo, revision: str | None = None) -> RemovalPlan:
         """Decide what removing a repo, or one revision, takes away. Changes nothing."""

@@ -117,8 +117,7 @@ def _walk(top: str) -> tuple[list[str], dict[str, os.DirEntry[str]]]:
 
 def _entries(directory: str) -> list[os.DirEntry[str]]:
     try:
-        with os.scandir(directory) as entries:
-            return list(entries)
+        return list(os.scandir(directory))
     except (FileNotFoundError, NotADirectoryError):
         return []
 

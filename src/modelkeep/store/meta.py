@@ -101,7 +101,8 @@ def _source_order(source: Source) -> tuple[str, str, str, str]:
 def read(path: Path) -> Meta | None:
     """Read a side file; None where there is none or it cannot be understood."""
     try:
-        fields = json.loads(path.read_bytes())
+        with path.open("rb", buffering=0) as file:
+            fields = json.loads(file.read())
         return Meta(
             size=int(fields["size"]),
             mtime_ns=int(fields["mtime_ns"]),
