@@ -12,7 +12,7 @@ Importing this loads next to nothing; what a name needs is loaded when the name 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from modelkeep._version import __version__
 
@@ -92,7 +92,7 @@ def open(directory: str | os.PathLike[str] | None = None) -> Keep:  # noqa: A001
     return Keep.open_or_create(directory)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES.get(name, "modelkeep.errors")), name)
