@@ -20,7 +20,7 @@ def source_of(store: Store, repo: Repo, commit: str, digests: Iterable[Digest]) 
     """
     name = str(repo)
     for digest in digests:
-        meta = metas.read(store.layout.meta(digest))
+        meta = metas.read(store.layout.meta_name(digest))
         for source in meta.sources if meta else ():
             if (source.repo, source.commit) == (name, commit):
                 return source.upstream or LOCAL

@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from modelkeep.fs.reading import read_small
 from modelkeep.hub import tree
 from modelkeep.hub.cache import HubCache
 from modelkeep.hub.repo import Repo, is_commit
@@ -46,7 +47,7 @@ class ScannedRepo:
 
 def scan(hub: HubCache, repo: Repo) -> ScannedRepo:
     """Read one repo's folder. A blob is taken to have the size that a commit's listing gives it."""
-    folder = os.fspath(hub.folder(repo))
+    folder = f"{hub.directory}/{repo.folder}"
     commits = sorted(
         entry.name for entry in _entries(f"{folder}/snapshots") if is_commit(entry.name)
     )
@@ -129,8 +130,7 @@ def _note(path: str) -> dict[str, tuple[str, int]] | None:
 def _read(path: str) -> bytes:
     """Return a small file's bytes, none where it cannot be read."""
     try:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a Path costs more than the read
-            return file.read()
+        return read_small(path)
     except OSError:
         return b""
 

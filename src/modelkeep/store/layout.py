@@ -21,6 +21,7 @@ class StoreLayout:
         self.blobs = root / "blobs"
         self.metas = root / "meta"
         self.uses = root / "used"
+        self._metas, self._uses = str(self.metas), str(self.uses)
         self.roots = root / "roots"
         self.leases = root / "leases"
         self.condemned_marks = root / "condemned"
@@ -53,11 +54,19 @@ class StoreLayout:
 
     def meta(self, digest: Digest) -> Path:
         """Return the side file that tells where the content came from."""
-        return Path(self.metas, digest.hex[:2], f"{digest.file_name}.json")
+        return Path(self.meta_name(digest))
 
     def used(self, digest: Digest) -> Path:
         """Return the empty file whose mtime is the last use."""
-        return Path(self.uses, digest.hex[:2], digest.file_name)
+        return Path(self.used_name(digest))
+
+    def meta_name(self, digest: Digest) -> str:
+        """Return `meta` as text, for those who look at thousands."""
+        return f"{self._metas}/{digest.hex[:2]}/{digest.file_name}.json"
+
+    def used_name(self, digest: Digest) -> str:
+        """Return `used` as text."""
+        return f"{self._uses}/{digest.hex[:2]}/{digest.file_name}"
 
     def condemned(self, digest: Digest) -> Path:
         """Return the mark a collector sets before it takes the content away."""

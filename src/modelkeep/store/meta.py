@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from modelkeep.fs.durable import write_bytes
+from modelkeep.fs.reading import read_small
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -98,11 +99,10 @@ def _source_order(source: Source) -> tuple[str, str, str, str]:
     return (source.repo, source.commit, source.path, source.upstream or "")
 
 
-def read(path: Path) -> Meta | None:
+def read(path: str | Path) -> Meta | None:
     """Read a side file; None where there is none or it cannot be understood."""
     try:
-        with path.open("rb", buffering=0) as file:
-            fields = json.loads(file.read())
+        fields = json.loads(read_small(path))
         return Meta(
             size=int(fields["size"]),
             mtime_ns=int(fields["mtime_ns"]),
