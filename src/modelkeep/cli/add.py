@@ -43,4 +43,8 @@ def command(invocation: Invocation, path: Path, name: str, revision: str, kind: 
         added = keep.add(path, name, revision, type=kind, progress=progress)
     report(invocation, added, revision)
     invocation.output.emit({"repos": [added]}, quiet=[str(added.snapshot)])
+    invocation.output.remark(
+        "the Hub does not know this name; loaders that ask it first go on offline alone:\n"
+        f"  modelkeep exec --model {name} -- python …"
+    )
     remind(invocation, keep.hub.directory)
