@@ -20,16 +20,14 @@ COMMAND = re.compile(r"^(?:\$ )?((?:modelkeep|make|uv) .*?)(?:\s+#.*)?$", re.MUL
 
 # Written in pieces, so that this file does not contain what it forbids.
 MACHINE_PATH = re.compile(r"(?<![\w.$}-])/(?:work|root|tmp/plan)" + "/")
+REGISTRIES = ("pypi", "pythonhosted", "pytorch", "debian")
+OPTIONS = ("index", "url"), ("find", "links")
 REGISTRY = re.compile(
     "|".join(
         [
-            r"(?:files\.)?pythonhosted" + r"\.org",
-            r"pypi\.org" + "/simple",
-            r"download\.pytorch" + r"\.org",
-            r"deb\.debian" + r"\.org",
-            r"--(?:extra-|default-)?index" + "-url",
-            r"--find" + "-links",
-            r"\[\[tool\.uv\." + r"index\]\]",
+            *(rf"\b{re.escape('.'.join((name, 'org')))}\b(?!/project)" for name in REGISTRIES),
+            *(rf"--[a-z-]*{'-'.join(words)}" for words in OPTIONS),
+            re.escape(".".join(("[[tool", "uv", "index]]"))),
         ]
     )
 )
@@ -72,6 +70,17 @@ def test_no_file_names_a_package_registry() -> None:
 
 def test_no_file_names_a_path_of_one_machine() -> None:
     assert matches(MACHINE_PATH) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(f"https://download.{name}{'.'}org/simple" for name in REGISTRIES),
+        *(f"uv pip --extra-{'-'.join(words)}=x" for words in OPTIONS),
+    ],
+)
+def test_a_package_registry_would_be_found(line: str) -> None:
+    assert REGISTRY.search(line)
 
 
 @pytest.mark.parametrize("line", ["cd /wo" + "rk/main", "HOME='/ro" + "ot/x'"])
