@@ -43,6 +43,12 @@ def test_shared_content_counts_in_each_total_and_in_no_unique(keep: Keep, hub: H
     assert found.store.bytes_saved == 2 * len(SHARED)
 
 
+def test_a_lease_that_this_version_cannot_read_pins_everything(filled: Keep) -> None:
+    assert not filled.list().repos[0].pinned
+    (filled.store.layout.leases / "of-a-later-version.json").write_text("{}")
+    assert filled.list().repos[0].pinned
+
+
 def test_what_a_stock_client_brought_is_unsettled_until_it_is_pulled(
     keep: Keep, hub: Hub, tiny_repo: Repository
 ) -> None:

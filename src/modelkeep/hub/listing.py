@@ -35,7 +35,8 @@ class ListedRepo:
 
     `bytes_total` counts each content once, `bytes_unique` what no other repo uses, and
     `bytes_unsettled` what a stock client brought and nobody has hashed yet. `last_used` is when a
-    revision was last used through modelkeep. `source` is the endpoint, `local`, or None.
+    revision was last used through modelkeep. `pinned`: a lease keeps it from being removed.
+    `source` is the endpoint, `local`, or None.
     """
 
     repo: str
@@ -72,9 +73,10 @@ def listing(store: Store, hub: HubCache, repos: Iterable[Repo] | None = None) ->
     scans = [scan(hub, repo) for repo in hub.repos()]
     users = Counter(name for scanned in scans for name in scanned.blobs)
     settled = store.roots.own_hub().paths()
+    pinned = store.is_leased()
     wanted = None if repos is None else set(repos)
     listed = [
-        _listed(store, scanned, users, settled)
+        _listed(store, scanned, users, settled, pinned=pinned)
         for scanned in scans
         if scanned.revisions and (wanted is None or scanned.repo in wanted)
     ]
@@ -83,7 +85,12 @@ def listing(store: Store, hub: HubCache, repos: Iterable[Repo] | None = None) ->
 
 
 def _listed(
-    store: Store, found: ScannedRepo, users: Counter[str], settled: frozenset[str]
+    store: Store,
+    found: ScannedRepo,
+    users: Counter[str],
+    settled: frozenset[str],
+    *,
+    pinned: bool,
 ) -> ListedRepo:
     repo, blobs = found.repo, found.blobs
     folder = repo.folder
@@ -108,7 +115,7 @@ def _listed(
         bytes_unsettled=plain
         + sum(size for name, size in blobs.items() if f"{folder}/blobs/{name}" not in settled),
         last_used=max(filter(None, stamps), default=None),
-        pinned=False,
+        pinned=pinned,
         source=source,
     )
 

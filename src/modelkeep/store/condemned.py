@@ -111,9 +111,8 @@ def _take_away(store: Store, digest: Digest, references: ReferenceIndex, blob: P
 def _in_use(store: Store, digest: Digest, references: ReferenceIndex, blob: Path) -> str | None:
     if reference := references.alive(digest):
         return f"used by {reference.file.parent}"
-    with explained("looking for leases", store.layout.leases):
-        if any(store.layout.leases.iterdir()):
-            return "leases are held in this keep"
+    if store.is_leased():
+        return "leases are held in this keep"
     try:
         with explained("looking at a blob", blob):
             links = blob.stat().st_nlink

@@ -241,6 +241,14 @@ class Store:
                 if source is not None:
                     raise
 
+    def is_leased(self) -> bool:
+        """Tell whether anything here is in use or pinned: any lease, for this version reads none.
+
+        Whoever cannot read a lease must take it to speak of everything.
+        """
+        with explained("looking for leases", self.layout.leases):
+            return any(self.layout.leases.iterdir())
+
     def mark_used(self, digest: Digest) -> None:
         """Stamp the last use; best effort, since readers may have no right to write."""
         uses.stamp(self.layout.used(digest))
