@@ -57,7 +57,7 @@ def _acquire(path: Path, timeout: float | None, on_wait: OnWait | None) -> int |
         if not locked:
             os.close(fd)
             return None
-        if _is_still(path, fd):
+        if durable.is_inode(path, os.fstat(fd)):
             return fd
         _release(fd)  # The file was replaced while we waited; others lock the new one.
 
@@ -133,13 +133,6 @@ def _create(path: Path) -> None:
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
-
-
-def _is_still(path: Path, fd: int) -> bool:
-    try:
-        return os.path.samestat(path.lstat(), os.fstat(fd))
-    except OSError:
-        return False
 
 
 def _release(fd: int) -> None:
