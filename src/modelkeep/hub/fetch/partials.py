@@ -174,7 +174,7 @@ def open_partial(directory: Path, digest: Digest, size: int, *, locked: bool) ->
             foreign, _ = _better(foreign, (path, record))
     if best is not None and (taken := _take_over(best, directory, digest, size, me)) is not None:
         return taken
-    fresh = _start(directory, digest, size, me, Spans(), Spans())
+    fresh = _start(directory, digest, size, me)
     if foreign is not None and foreign[1].durable.total:
         return _copy_durable(foreign, fresh)
     return fresh
@@ -245,14 +245,12 @@ def _take_over(
     return Partial(mine, size, record)
 
 
-def _start(
-    directory: Path, digest: Digest, size: int, me: ProcessId, written: Spans, synced: Spans
-) -> Partial:
+def _start(directory: Path, digest: Digest, size: int, me: ProcessId) -> Partial:
     path = _fresh_path(directory, digest)
     with explained("starting a download", path):
         path.mkdir(mode=0o700)
         # Not synced: after a power cut there is nothing worth recording until the first sync.
-        (path / "ranges").write_bytes(_record_text(digest, size, me, written, synced))
+        (path / "ranges").write_bytes(_record_text(digest, size, me, Spans(), Spans()))
     reach("fetch:started")
     return Partial(path, size, None)
 
