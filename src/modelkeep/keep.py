@@ -108,7 +108,7 @@ class Keep:
             text = settings_module.write_keep_settings(KeepSettings(mode=mode, group=group))
             durable.write_bytes(settings_file, text.encode())
         store = Store.create(path / _STORE, mode)
-        store.roots.register_own_hub(f"../{_HUB}")
+        store.roots.own_hub()
         return cls(path, store, settings_module.read_keep_settings(path))
 
     @classmethod
@@ -234,22 +234,11 @@ class Keep:
         if into is not None:
             if hardlink:
                 raise UsageError("--hardlink goes with --to; a cache is linked that way anyhow")
-            return linking.into_cache(
-                self.store,
-                target.repo,
-                target.commit,
-                target.tree,
-                target.files,
-                Path(into),
-                target.refs,
-                symlink=symlink,
-            )
+            return linking.into_cache(self.store, target, Path(into), symlink=symlink)
         if symlink:
             raise UsageError("--symlink goes with --into", hint="leave it out for a plain folder")
         assert to is not None
-        return linking.to_folder(
-            self.store, target.repo, target.commit, target.files, Path(to), hardlink=hardlink
-        )
+        return linking.to_folder(self.store, target, Path(to), hardlink=hardlink)
 
     def is_complete(self, repo: str | Repo, revision: str | None = None) -> bool:
         """Tell whether every file of a revision is here, so that it loads without a network."""

@@ -12,8 +12,8 @@ from modelkeep.fs.links import Linker, LinkMode
 from modelkeep.fs.oserrors import explained
 from modelkeep.fs.syncpoint import reach
 from modelkeep.hub.cache import HubCache
+from modelkeep.hub.held import Held
 from modelkeep.hub.materialise import FOREIGN_RUNGS, Materialiser, Placement
-from modelkeep.hub.repo import Repo, is_commit
 from modelkeep.hub.tree import TreeFile
 from modelkeep.store.condemned import wait_out
 from modelkeep.store.digest import hash_file
@@ -39,17 +39,7 @@ class Linked:
     reasons: tuple[str, ...]
 
 
-def into_cache(
-    store: Store,
-    repo: Repo,
-    commit: str,
-    tree: Sequence[TreeFile],
-    files: Sequence[TreeFile],
-    cache: Path,
-    refs: Sequence[str],
-    *,
-    symlink: bool = False,
-) -> Linked:
+def into_cache(store: Store, held: Held, cache: Path, *, symlink: bool = False) -> Linked:
     """Let a revision appear in another stock cache, sharing inodes where the file systems allow.
 
     The cache is registered with the store. `symlink` also allows links that point into the keep,
@@ -65,36 +55,28 @@ def into_cache(
     materialiser = Materialiser(store, target, store.roots.register(cache), rungs)
     placement = Placement()
     try:
-        if lacking := materialiser.place_blobs(repo, files, placement):
-            raise _gone(repo, commit, lacking)
-        materialiser.finish(repo, commit, files, tree=tree, refs=refs)
+        if lacking := materialiser.place_blobs(held.repo, held.files, placement):
+            raise _gone(held, lacking[0])
+        materialiser.finish(held.repo, held.commit, held.files, tree=held.tree, refs=held.refs)
     except FileNotFoundError as error:
         raise BusyError(
-            f"`{repo}` is being removed from `{cache}`", hint="run link again", path=cache
+            f"`{held.repo}` is being removed from `{cache}`", hint="run link again", path=cache
         ) from error
-    return _linked(repo, commit, cache.resolve(), placement)
+    return _linked(held, cache.resolve(), placement)
 
 
-def to_folder(
-    store: Store,
-    repo: Repo,
-    commit: str,
-    files: Sequence[TreeFile],
-    folder: Path,
-    *,
-    hardlink: bool = False,
-) -> Linked:
+def to_folder(store: Store, held: Held, folder: Path, *, hardlink: bool = False) -> Linked:
     """Put a revision's files into a plain folder under their own names.
 
     Reflinks or copies, writable by their owner, since programs overwrite such files in place;
     `hardlink` shares the store's own inodes instead, read-only. Files that differ are refused
     before anything is written.
     """
-    _refuse_strangers(files, folder)
+    _refuse_strangers(held.files, folder)
     rungs = (LinkMode.REFLINK, LinkMode.COPY)
     linker = Linker((LinkMode.HARDLINK, *rungs) if hardlink else rungs)
     placement = Placement()
-    for file in files:
+    for file in held.files:
         target = folder / file.path
         durable.make_dirs(target.parent)
         wait_out(store, file.digest)
@@ -102,16 +84,11 @@ def to_folder(
             store.describe(file.digest, None)
             placed = linker.place(store.path(file.digest), target, mode=_PLAIN_MODE, replace=True)
         except FileNotFoundError as error:
-            raise _gone(repo, commit, [file]) from error
+            raise _gone(held, file) from error
         reach("link:placed")
-        placement.files += 1
-        placement.bytes_total += file.size
-        placement.bytes_copied += placed.bytes_copied
-        placement.modes[placed.mode] += 1
-        if placed.reason:
-            placement.reasons.add(placed.reason)
+        placement.add(file, placed)
         store.mark_used(file.digest)
-    return _linked(repo, commit, folder.resolve(), placement)
+    return _linked(held, folder.resolve(), placement)
 
 
 def _refuse_strangers(files: Sequence[TreeFile], folder: Path) -> None:
@@ -136,18 +113,17 @@ def _is(target: Path, file: TreeFile) -> bool:
     return hash_file(target, file.digest.algorithm)[0] == file.digest
 
 
-def _gone(repo: Repo, commit: str, files: Sequence[TreeFile]) -> NotFoundError:
-    revision = f"@{commit}" if is_commit(commit) else ""
+def _gone(held: Held, file: TreeFile) -> NotFoundError:
     return NotFoundError(
-        f"`{files[0].path}` of `{repo}` is no longer in the store",
-        hint=f"get it again: modelkeep pull {repo}{revision}",
+        f"`{file.path}` of `{held.repo}` is no longer in the store",
+        hint=f"get it again: modelkeep pull {held.repo}@{held.commit}",
     )
 
 
-def _linked(repo: Repo, commit: str, target: Path, placement: Placement) -> Linked:
+def _linked(held: Held, target: Path, placement: Placement) -> Linked:
     return Linked(
-        repo=repo.id,
-        commit=commit,
+        repo=held.repo.id,
+        commit=held.commit,
         target=target,
         files=placement.files,
         bytes_total=placement.bytes_total,

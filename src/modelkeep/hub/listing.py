@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from modelkeep.fs.links import COPY_BELOW
 from modelkeep.hub import provenance
 from modelkeep.hub.cache import HubCache
-from modelkeep.hub.materialise import COPY_BELOW
 from modelkeep.hub.repo import Repo
 from modelkeep.hub.scan import ScannedRepo, ScannedRevision, scan
 from modelkeep.store.digest import Digest

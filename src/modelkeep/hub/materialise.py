@@ -13,7 +13,7 @@ from pathlib import Path
 
 from modelkeep.errors import ModelkeepError
 from modelkeep.fs import durable
-from modelkeep.fs.links import Linker, LinkMode
+from modelkeep.fs.links import COPY_BELOW, Linker, LinkMode, Placed
 from modelkeep.fs.syncpoint import reach
 from modelkeep.hub.cache import HubCache
 from modelkeep.hub.repo import Repo
@@ -22,9 +22,6 @@ from modelkeep.store.condemned import wait_out
 from modelkeep.store.digest import Digest, hash_file
 from modelkeep.store.roots import Root
 from modelkeep.store.store import Store
-
-# Below this many bytes files are copied: configurations and tokenizers, which people edit.
-COPY_BELOW = 1 << 20
 
 # In the keep's own hub nothing large is ever copied: where neither hard link nor reflink works, a
 # relative link into the store beside it does.
@@ -45,6 +42,19 @@ class Placement:
     modes: Counter[LinkMode] = field(default_factory=Counter)
     reasons: set[str] = field(default_factory=set)
 
+    def count(self, file: TreeFile, mode: LinkMode) -> None:
+        """Count a file that stands in its place."""
+        self.files += 1
+        self.bytes_total += file.size
+        self.modes[mode] += 1
+
+    def add(self, file: TreeFile, placed: Placed) -> None:
+        """Count a file that was placed just now, and what that took."""
+        self.count(file, placed.mode)
+        self.bytes_copied += placed.bytes_copied
+        if placed.reason:
+            self.reasons.add(placed.reason)
+
 
 class Materialiser:
     """Places revisions of one store into one registered cache. Safe from any number at once."""
@@ -55,7 +65,7 @@ class Materialiser:
         self._store = store
         self._cache = cache
         self._root = root
-        self._linker = Linker(rungs, copy_below=COPY_BELOW)
+        self._linker = Linker(rungs)
 
     def place_blobs(
         self, repo: Repo, files: Iterable[TreeFile], placement: Placement
@@ -154,7 +164,7 @@ class Materialiser:
                 return False
         except OSError:
             return False
-        _count(placement, file, mode)
+        placement.count(file, mode)
         return True
 
     def _place(self, repo: Repo, digest: Digest, file: TreeFile, placement: Placement) -> bool:
@@ -171,14 +181,5 @@ class Materialiser:
         if placed.mode is LinkMode.SYMLINK and not self._store.has(digest):
             return False  # unlike other links, this one does not hold what a collector takes away
         reach("materialise:placed")
-        _count(placement, file, placed.mode)
-        placement.bytes_copied += placed.bytes_copied
-        if placed.reason:
-            placement.reasons.add(placed.reason)
+        placement.add(file, placed)
         return True
-
-
-def _count(placement: Placement, file: TreeFile, mode: LinkMode) -> None:
-    placement.files += 1
-    placement.bytes_total += file.size
-    placement.modes[mode] += 1

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelkeep.errors import NotFoundError
+from modelkeep.fs.links import COPY_BELOW
 from modelkeep.fs.oserrors import explained
 from modelkeep.hub.cache import HubCache
-from modelkeep.hub.materialise import COPY_BELOW
 from modelkeep.hub.repo import DEFAULT_REVISION, Repo
 from modelkeep.settings import Decided
 from modelkeep.store.digest import Digest, hash_file

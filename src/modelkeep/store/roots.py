@@ -125,10 +125,6 @@ class Roots:
         self._store_root = store_root
         self._mode = 0o664 if shared else 0o644
 
-    def register_own_hub(self, relative: str) -> Root:
-        """Register the keep's own hub, by a path relative to the store so that a keep may move."""
-        return self._write(OWN_HUB, {"path": relative})
-
     def register(self, cache: Path) -> Root:
         """Register a cache of this machine; the same cache always gets the same root."""
         directory = cache.resolve()
@@ -141,9 +137,11 @@ class Roots:
         return self._write(name, {"path": str(directory), **home})
 
     def own_hub(self) -> Root:
-        """Return the root of the keep's own hub."""
-        root = self._read(OWN_HUB)
-        return root if root else self.register_own_hub("../hub")
+        """Return the root of the keep's own hub, registered where it is not yet.
+
+        Its path is relative to the store, so that a keep may move.
+        """
+        return self._read(OWN_HUB) or self._write(OWN_HUB, {"path": "../hub"})
 
     def __iter__(self) -> Iterator[Root]:
         try:
