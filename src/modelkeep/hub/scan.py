@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
+from modelkeep.fs.oserrors import explained
 from modelkeep.fs.reading import read_small
 from modelkeep.hub import tree
 from modelkeep.hub.cache import HubCache
@@ -46,7 +46,15 @@ class ScannedRepo:
 
 
 def scan(hub: HubCache, repo: Repo) -> ScannedRepo:
-    """Read one repo's folder. A blob is taken to have the size that a commit's listing gives it."""
+    """Read one repo's folder. A blob is taken to have the size that a commit's listing gives it.
+
+    AccessError where this caller may not look into it.
+    """
+    with explained("looking at a repo", hub.folder(repo)):
+        return _scan(hub, repo)
+
+
+def _scan(hub: HubCache, repo: Repo) -> ScannedRepo:
     folder = f"{hub.directory}/{repo.folder}"
     commits = sorted(
         entry.name for entry in _entries(f"{folder}/snapshots") if is_commit(entry.name)
@@ -84,7 +92,9 @@ def _revision(
     links, others = _walk(top)
     noted = note or {}
     named = {
-        path: noted[path][0] if path in noted else Path(top, path).readlink().name for path in links
+        path: name
+        for path in links
+        if (name := noted[path][0] if path in noted else _pointed(f"{top}/{path}"))
     }
     held = {path: blobs[name] for path, name in named.items() if name in blobs}
     plain = {path: size for path, entry in others.items() if (size := _size(entry)) is not None}
@@ -97,6 +107,14 @@ def _revision(
         blobs=frozenset(named.values()),
         plain=sum(plain.values()),
     )
+
+
+def _pointed(link: str) -> str | None:
+    """Return the blob name a link points to; None where a removal was quicker."""
+    try:
+        return os.path.basename(os.readlink(link))  # noqa: PTH115, PTH119 - asked thousands of times
+    except OSError:
+        return None
 
 
 def _walk(top: str) -> tuple[list[str], dict[str, os.DirEntry[str]]]:

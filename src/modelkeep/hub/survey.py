@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from modelkeep.errors import AccessError, ModelkeepError
 from modelkeep.hub.cache import HubCache
 from modelkeep.hub.scan import scan
 from modelkeep.store.digest import Digest
@@ -31,7 +32,10 @@ class CacheSurvey:
 
 
 def survey(directories: Iterable[Path], store: Store | None) -> tuple[CacheSurvey, ...]:
-    """Look at the caches among some directories; those that hold no repo are left out."""
+    """Look at the caches among some directories; those that hold no repo are left out.
+
+    What cannot be looked into is reported, for it may be full.
+    """
     found = []
     for directory in directories:
         looked = _look(HubCache(directory), store)
@@ -42,17 +46,19 @@ def survey(directories: Iterable[Path], store: Store | None) -> tuple[CacheSurve
 
 def _look(cache: HubCache, store: Store | None) -> CacheSurvey | None:
     try:
-        owner = cache.directory.stat().st_uid
+        owner = _user(cache.directory.stat().st_uid)
         repos = list(cache.repos())
-    except OSError:
-        return None
+    except AccessError:
+        return CacheSurvey(cache.directory, owner, 0, 0, 0, needs_root=True)
+    except (OSError, ModelkeepError):
+        return None  # no folder, or not here
     inodes: dict[str, set[tuple[int, int]]] = {}
     held = total = duplicate = 0
     hidden = False
     for repo in repos:
         try:
             scanned = scan(cache, repo)
-        except OSError:
+        except (OSError, ModelkeepError):
             hidden = True
             continue
         held += bool(scanned.revisions)
@@ -66,7 +72,7 @@ def _look(cache: HubCache, store: Store | None) -> CacheSurvey | None:
             known.add(inode)
     if not held and not hidden:
         return None
-    return CacheSurvey(cache.directory, _user(owner), held, total, duplicate, hidden)
+    return CacheSurvey(cache.directory, owner, held, total, duplicate, hidden)
 
 
 def _in_store(store: Store | None, name: str) -> set[tuple[int, int]]:

@@ -83,7 +83,7 @@ def contents(text: bytes) -> dict[str, tuple[str, int]] | None:
         return {
             path: (
                 fields.get("lfs_sha256") or fields["blob_id"],
-                fields.get("lfs_size") or fields["size"],
+                int(fields.get("lfs_size") or fields["size"]),
             )
             for path, fields in document["files"].items()
         }
