@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from modelkeep import settings as settings_module
 from modelkeep.errors import NotFoundError, ReadOnlyError, SettingsError, UsageError
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from modelkeep.hub.upstream import Upstream
     from modelkeep.hub.where import Where
     from modelkeep.store.verify import VerifyReport
+
+_Choice = TypeVar("_Choice")
 
 _STORE = "store"
 _HUB = "hub"
@@ -164,7 +166,7 @@ class Keep:
             exclude=tuple(exclude),
             force=force,
             limit_rate=limit_rate,
-            xet=XetUse(xet),
+            xet=_chosen(XetUse, "xet", xet),
         )
         return pulling.pull(self.store, self.hub, upstream, request, progress)
 
@@ -183,23 +185,26 @@ class Keep:
         self,
         folder: str | os.PathLike[str],
         repo: str | Repo,
-        revision: str = DEFAULT_REVISION,
+        revision: str | None = None,
         *,
         type: str | None = None,  # noqa: A002 - the Hub's word
         progress: Progress | None = None,
     ) -> Pulled:
-        """Make a local model folder a repo of the keep, loadable by its name."""
+        """Make a local model folder a repo of the keep, loadable by its name.
+
+        `revision` is the branch or tag that stands for it afterwards.
+        """
         from modelkeep.hub import add as adding
         from modelkeep.hub.progress import Progress
 
-        name, wanted = _parse(repo, None, type)
+        name, wanted = _parse(repo, revision, type)
         self._require_writable()
         return adding.add(
             self.store,
             self.hub,
             Path(folder),
             name,
-            check_revision(wanted or revision),
+            wanted or DEFAULT_REVISION,
             progress or Progress(),
             any_folder=name.type is not RepoType.MODEL,
         )
@@ -333,12 +338,19 @@ def _parse(
     if isinstance(repo, Repo):
         name, named = repo, None
     else:
-        name, named = parse(repo, type=RepoType(type) if type else None)
+        name, named = parse(repo, type=_chosen(RepoType, "type", type) if type else None)
     if revision is not None:
         check_revision(revision)
         if named not in (None, revision):
             raise UsageError(f"`{repo}` names a revision, and `{revision}` is another")
     return name, revision or named
+
+
+def _chosen(choices: Callable[[str], _Choice], name: str, value: str) -> _Choice:
+    try:
+        return choices(value)
+    except ValueError as error:
+        raise UsageError(f"`{name}` cannot be `{value}`") from error
 
 
 def _refuse_strangers(path: Path) -> None:

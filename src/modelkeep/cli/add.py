@@ -8,7 +8,7 @@ import click
 
 from modelkeep.cli.options import REPO, TYPE, Command, Invocation
 from modelkeep.cli.placed import remind, report
-from modelkeep.hub.repo import DEFAULT_REVISION
+from modelkeep.hub.repo import DEFAULT_REVISION, Repo, RepoType
 
 
 @click.command(
@@ -25,13 +25,13 @@ from modelkeep.hub.repo import DEFAULT_REVISION
 @click.option(
     "--revision",
     metavar="REV",
-    default=DEFAULT_REVISION,
-    show_default=True,
-    help="The branch or tag to move to it.",
+    help=f"The branch or tag to move to it; {DEFAULT_REVISION} where nothing is said.",
 )
 @click.option("--type", "kind", type=TYPE, help="What it is; a model where nothing is said.")
 @click.pass_obj
-def command(invocation: Invocation, path: Path, name: str, revision: str, kind: str | None) -> None:
+def command(
+    invocation: Invocation, path: Path, name: str, revision: str | None, kind: str | None
+) -> None:
     """Make a local model folder a repo of the keep.
 
     Everybody who uses the keep then loads it by its name, without a network. The folder stays as it
@@ -41,10 +41,14 @@ def command(invocation: Invocation, path: Path, name: str, revision: str, kind: 
     keep = invocation.open_keep(create=True)
     with invocation.output.progress(f"add {name}") as progress:
         added = keep.add(path, name, revision, type=kind, progress=progress)
+    revision = revision or name.partition("@")[2] or DEFAULT_REVISION
     report(invocation, added, revision)
     invocation.output.emit({"repos": [added]}, quiet=[str(added.snapshot)])
+    loadable = str(Repo(RepoType(added.type), added.repo))
+    if revision != DEFAULT_REVISION:
+        loadable += f"@{revision}"
     invocation.output.remark(
         "the Hub does not know this name; loaders that ask it first go on offline alone:\n"
-        f"  modelkeep exec --model {name} -- python …"
+        f"  modelkeep exec --model {loadable} -- python …"
     )
     remind(invocation, keep.hub.directory)

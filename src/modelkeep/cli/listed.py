@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from modelkeep.cli import human
 from modelkeep.hub.listing import ListedRepo, StoreTotals
+from modelkeep.hub.repo import Repo, RepoType
 
 COLUMNS = ("repo", "size", "unique", "revisions", "files", "used", "state")
 RIGHT = frozenset({"size", "unique", "revisions", "files"})
@@ -11,7 +12,7 @@ RIGHT = frozenset({"size", "unique", "revisions", "files"})
 
 def full_name(repo: ListedRepo) -> str:
     """Return the name as other commands take it."""
-    return repo.repo if repo.type == "model" else f"{repo.type}s/{repo.repo}"
+    return str(Repo(RepoType(repo.type), repo.repo))
 
 
 def row(repo: ListedRepo) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from modelkeep.hub.cache import HubCache
 from modelkeep.hub.materialise import OWN_HUB_RUNGS, Materialiser, Placement
 from modelkeep.hub.progress import Progress
 from modelkeep.hub.pull import Pulled
-from modelkeep.hub.repo import Repo
+from modelkeep.hub.repo import Repo, is_commit
 from modelkeep.hub.tree import TreeFile, is_path
 from modelkeep.store.digest import GIT_SHA1, SHA256, hash_bytes, hash_file
 from modelkeep.store.meta import Source
@@ -94,8 +94,14 @@ def add(
 
     Reflinks where the file system can, so that large weights cost no space twice; content that the
     store has is not copied at all. UsageError unless the folder looks like a model, or is
-    `any_folder`; BusyError where a file changes meanwhile. Interrupted, it leaves nothing visible.
+    `any_folder`, and for a commit as `revision`; BusyError where a file changes meanwhile.
+    Interrupted, it leaves nothing visible.
     """
+    if is_commit(revision):
+        raise UsageError(
+            f"`{revision}` is a commit, and what is added gets one from its content",
+            hint="name a branch or a tag",
+        )
     started = time.monotonic()
     found = list(_files(folder))
     sources = {path: source for path, source, _ in found}
