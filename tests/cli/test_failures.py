@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from modelkeep.hub.upstream import Upstream
 from tests.cli.conftest import COMMAND, Modelkeep, Result
 from tests.filesystems import loop, read_only
 from tests.hub import Hub, Repository, Status
@@ -130,3 +131,29 @@ def test_a_full_stdout(pulled: Result) -> None:
             )
         assert done.returncode == 6
         assert done.stderr == "error: no space left on device while writing to stdout\n"
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:port", "hub.example", "http://[::1"])
+def test_an_endpoint_that_is_no_address(modelkeep: Modelkeep, address: str) -> None:
+    result = modelkeep("pull", "org/tiny", env={"HF_ENDPOINT": address})
+    assert result.code == 2, result
+    assert "Traceback" not in result.err
+
+
+def test_the_password_of_an_endpoint_is_not_said(modelkeep: Modelkeep) -> None:
+    nobody = {"HF_ENDPOINT": "http://ada:hunter2@127.0.0.1:9"}
+    result = modelkeep("pull", "org/tiny", env=nobody)
+    fails(result, 5, "127.0.0.1:9")
+    assert "hunter2" not in result.err
+    assert Upstream(nobody["HF_ENDPOINT"]).public == "http://127.0.0.1:9"
+
+
+def test_what_is_added_cannot_stand_at_a_commit_or_at_two_revisions(
+    modelkeep: Modelkeep, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    fails(modelkeep("add", folder, "--as", "me/m", "--revision", "a" * 40), 2, "is a commit")
+    fails(modelkeep("add", folder, "--as", "me/m@v2", "--revision", "v3"), 2, "`v3`")
+    assert "me/m@v2" in modelkeep("add", folder, "--as", "me/m@v2").out

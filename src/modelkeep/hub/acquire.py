@@ -78,7 +78,7 @@ class Acquirer:
                 self._store.describe(file.digest, self._source(file))
 
     def _source(self, file: TreeFile) -> Source:
-        return Source(str(self._repo), self._commit, file.path, self._origin.endpoint)
+        return Source(str(self._repo), self._commit, file.path, self._origin.public)
 
     def _is_here(self, file: TreeFile) -> bool:
         """Tell whether the store has a content, after taking over what a client brought."""

@@ -1,4 +1,4 @@
-"""Questions to the Hub: which commit, which files. The only module that calls huggingface_hub.
+"""Questions to the Hub: which commit, which files.
 
 The client is imported when the first question is asked, since that takes longer than most commands.
 Its exceptions differ between 0.36, 1.x and 2.x (requests, httpx, httpx2) and are translated here.
@@ -9,7 +9,8 @@ from __future__ import annotations
 import random
 import socket
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -18,6 +19,7 @@ from modelkeep.errors import (
     GatedError,
     ModelkeepError,
     NotFoundError,
+    SettingsError,
     UpstreamError,
     UsageError,
 )
@@ -50,9 +52,12 @@ class Upstream:
         token: str | None = None,
         on_wait: Callable[[str, float], None] | None = None,
     ) -> None:
-        from huggingface_hub import HfApi, constants, get_token
+        with client_starting():
+            from huggingface_hub import HfApi, constants, get_token
 
         self.endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
+        self.public = _without_credentials(self.endpoint)
+        """The endpoint as people, side files and logs may see it."""
         self.token = token or get_token()
         self._on_wait = on_wait
         self._api: HfApi = HfApi(
@@ -112,7 +117,7 @@ class Upstream:
 
     @property
     def _name(self) -> str:
-        return urlsplit(self.endpoint).netloc or self.endpoint
+        return urlsplit(self.public).netloc
 
     def _ask(self, repo: Repo, revision: str, question: Callable[[], _Answer]) -> _Answer:
         """Ask, and ask again where the answer may change by itself."""
@@ -190,6 +195,33 @@ class Upstream:
             f"cannot reach {self._name}: {_cause(error)}",
             hint="check the network or HF_ENDPOINT; what the keep has works without: modelkeep ls",
         )
+
+
+@contextmanager
+def client_starting() -> Iterator[None]:
+    """Import the Hub's client in this block: SettingsError where its variables make it fail."""
+    try:
+        yield
+    except ValueError as error:
+        raise SettingsError(
+            f"huggingface_hub cannot read its variables: {error}",
+            hint="look for a number among: env | grep ^HF_",
+        ) from error
+
+
+def _without_credentials(endpoint: str) -> str:
+    """Return an endpoint's address without user and password; SettingsError where it is none."""
+    try:
+        parts = urlsplit(endpoint)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # a port that is no number, brackets that do not close
+        usable = False
+    if not usable:
+        raise SettingsError(
+            f"`{endpoint.rpartition('@')[2]}` is not the address of a Hub",
+            hint="HF_ENDPOINT, or `upstream` in keep.toml, is http(s)://host[:port]",
+        )
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _may_pass(status: int | None, error: BaseException) -> bool:

@@ -12,7 +12,6 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies_environment, proxy_bypass
 
 from modelkeep._version import __version__
-from modelkeep.errors import SettingsError
 from modelkeep.runtime.offline import Verdict
 
 DEADLINE_S = 0.5
@@ -28,13 +27,10 @@ def default_endpoint() -> str:
 
     SettingsError where the client does not start with the variables of this process.
     """
-    try:
+    from modelkeep.hub.upstream import client_starting
+
+    with client_starting():
         from huggingface_hub import constants
-    except ValueError as error:
-        raise SettingsError(
-            f"huggingface_hub cannot read its variables: {error}",
-            hint="look for a number among: env | grep ^HF_",
-        ) from error
     return constants.ENDPOINT
 
 

@@ -159,9 +159,7 @@ class Client:
                 source.forget()
                 raise
             _discard(response)
-            url = urljoin(url, target)
-            if urlsplit(url).scheme not in _DEFAULT_PORTS:
-                raise UpstreamError(f"`{wanted.name}`: redirected away from HTTP, to {place(url)}")
+            url = _redirected(wanted, url, target)
             at_home = origin(url) == self._origin
             with_token = with_token and at_home
         raise UpstreamError(f"`{wanted.name}`: too many redirects, the last to {place(url)}")
@@ -178,6 +176,18 @@ class Client:
             return self._connections.get(url, headers)
         except (http_errors.HTTPError, OSError) as error:
             raise failure(error, url) from error
+
+
+def _redirected(wanted: Wanted, url: str, location: str) -> str:
+    """Return the URL that a redirect leads to; UpstreamError where nothing can be asked there."""
+    try:
+        target = urljoin(url, location)
+        scheme, _, _ = origin(target)
+    except ValueError as error:
+        raise UpstreamError(f"`{wanted.name}`: redirected to what is no URL") from error
+    if scheme not in _DEFAULT_PORTS:
+        raise UpstreamError(f"`{wanted.name}`: redirected away from HTTP, to {place(target)}")
+    return target
 
 
 def _body(
