@@ -55,7 +55,10 @@ def test_what_was_found_bad_is_marked_until_it_is_good_again(store: Store) -> No
     assert first.bad_since
 
     flip(store.path(digest))
-    assert verify(store, [digest]).ok
+    report = verify(store, [digest])
+    assert report.ok
+    assert report.repaired == (digest,)
+    assert verify(store, [digest]).repaired == ()
     info = store.info(digest)
     assert info is not None
     assert info.intact is True

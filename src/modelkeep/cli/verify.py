@@ -40,9 +40,7 @@ def command(
         digests = keep.digests(*repos)
         progress.begin(sum(digests.values()))
         found = keep.verify(*repos, jobs=jobs, progress=progress.advanced)
-    invocation.output.emit(
-        {**fields(found), "repaired": []}, human=_lines(found), quiet=_bad(found)
-    )
+    invocation.output.emit(fields(found), human=_lines(found), quiet=_bad(found))
     if found.corrupt or found.missing:
         invocation.output.remark("get it anew: modelkeep rm REPO, then modelkeep pull REPO")
     return 0 if found.ok else 1
@@ -57,6 +55,7 @@ def _lines(found: VerifyReport) -> list[str]:
     lines += [f"missing  {digest}" for digest in found.missing]
     lines += [f"unread   {bad.path}: {bad.reason}" for bad in found.unverifiable]
     bad = len(lines)
+    lines += [f"repaired {digest}" for digest in found.repaired]
     verdict = "all intact" if found.ok else f"{human.counted(bad, 'file')} bad"
     how = f"{human.size(found.bytes)} in {human.duration(found.seconds)}{rate}"
     return [*lines, f"{human.counted(found.files, 'file')}, {how}: {verdict}"]

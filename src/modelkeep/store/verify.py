@@ -38,14 +38,28 @@ class Unverifiable:
 
 
 @dataclass(frozen=True, slots=True)
+class _Missing:
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class _Repaired:
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """Outcome of a verification. `bytes` counts what was hashed; `seconds` is wall time."""
+    """Outcome of a verification. `bytes` counts what was hashed; `seconds` is wall time.
+
+    `repaired` are good now and were found bad before.
+    """
 
     files: int
     bytes: int
     seconds: float
     corrupt: tuple[Corrupt, ...]
     missing: tuple[Digest, ...]
+    repaired: tuple[Digest, ...]
     unverifiable: tuple[Unverifiable, ...]
 
     @property
@@ -67,19 +81,27 @@ def verify(
     once, so that nothing new links it. `progress` is called from several threads with byte counts.
     """
     started = time.monotonic()
-    with ThreadPoolExecutor(jobs or len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(jobs or _cores()) as pool:
         results = list(pool.map(lambda digest: _check(store, digest, progress), digests))
     return VerifyReport(
         files=len(results),
         bytes=sum(size for _, size in results),
         seconds=time.monotonic() - started,
         corrupt=tuple(found for found, _ in results if isinstance(found, Corrupt)),
-        missing=tuple(found for found, _ in results if isinstance(found, Digest)),
+        missing=tuple(found.digest for found, _ in results if isinstance(found, _Missing)),
+        repaired=tuple(found.digest for found, _ in results if isinstance(found, _Repaired)),
         unverifiable=tuple(found for found, _ in results if isinstance(found, Unverifiable)),
     )
 
 
-_Finding = Corrupt | Unverifiable | Digest | None
+def _cores() -> int:
+    """Return how many cores this process may use; macOS tells only how many there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+_Finding = Corrupt | Unverifiable | _Missing | _Repaired | None
 
 
 def _check(
@@ -91,17 +113,16 @@ def _check(
             status = path.stat()
             found, size = hash_file(path, digest.algorithm, progress=progress)
     except FileNotFoundError:
-        return digest, 0
+        return _Missing(digest), 0
     except ModelkeepError as error:
         return Unverifiable(digest, str(path), error.message), 0
-    side = store.layout.meta(digest)
-    meta = metas.read(side) or Meta.of(status, now=utc_now())
+    side, now = store.layout.meta(digest), utc_now()
+    old = metas.read(side) or Meta.of(status, now=now)
     bad = found != digest
-    now = utc_now()
-    meta = replace(meta, bad_since=meta.bad_since or now) if bad else meta.hashed(status, now=now)
+    meta = replace(old, bad_since=old.bad_since or now) if bad else old.hashed(status, now=now)
     with suppress(ModelkeepError):  # a reader without write access still gets the answer
         metas.write(side, meta)
     if not bad:
-        return None, size
+        return _Repaired(digest) if old.bad_since else None, size
     repos = tuple(sorted({source.repo for source in meta.sources}))
     return Corrupt(digest, str(path), repos, found), size
