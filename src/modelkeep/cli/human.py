@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from datetime import datetime
 
-_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+from modelkeep.fs.space import readable
+
 _SPANS = (
     ("year", 31_557_600),
     ("month", 2_629_800),
@@ -17,15 +18,7 @@ _SPANS = (
 
 def size(count: float) -> str:
     """Return bytes in decimal units, as the Hub shows them: `1.2 GB`."""
-    value = float(count)
-    for unit in _UNITS:
-        # 999.95 would be shown as 1000.0
-        if abs(value) < 999.5 or unit == _UNITS[-1]:
-            break
-        value /= 1000
-    if unit == "B" or abs(value) >= 99.95:
-        return f"{value:.0f} {unit}"
-    return f"{value:.1f} {unit}"
+    return readable(round(count))
 
 
 def counted(count: int, noun: str) -> str:
