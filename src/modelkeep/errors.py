@@ -1,4 +1,4 @@
-"""Every error modelkeep raises on purpose, in one tree.
+"""The errors modelkeep raises on purpose, in one tree.
 
     ModelkeepError                     exit 1
     ├── FindingError                   exit 1   something was looked for and the answer is bad
@@ -14,6 +14,9 @@
     │   └── GatedError                          upstream wants a token, or another one
     ├── UpstreamError                  exit 5   the network or the endpoint failed
     └── NoSpaceError                   exit 6   the file system or the quota is full
+
+What only ends a run (a question answered with no, a step of the demo, a command that `exec` cannot
+start) is derived from the root where it is raised.
 
 Errors carry facts as attributes; the command line turns them into one `error:` line, one `hint:`
 line and, with `--format json`, one document. A mistake of modelkeep itself is not in this tree and

@@ -107,7 +107,7 @@ class Keep:
                 hub.directory.chmod(0o2775)
         settings_file = path / settings_module.KEEP_FILE
         if not settings_file.exists():
-            text = settings_module.write_keep_settings(KeepSettings(mode=mode, group=group))
+            text = settings_module.keep_settings_text(KeepSettings(mode=mode, group=group))
             durable.write_bytes(settings_file, text.encode())
         store = Store.create(path / _STORE, mode)
         store.roots.own_hub()

@@ -70,7 +70,7 @@ def read_keep_settings(keep: Path) -> KeepSettings:
     return settings
 
 
-def write_keep_settings(settings: KeepSettings) -> str:
+def keep_settings_text(settings: KeepSettings) -> str:
     """Return the text of a new `keep.toml`."""
     lines = [
         "# Settings of this keep: https://toml.io. modelkeep reads them at every start.",

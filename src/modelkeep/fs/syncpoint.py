@@ -23,7 +23,7 @@ Steps are named `<protocol>:<step>` after what has just happened:
     rotate:copied     a fresh inode with the bytes of the source exists under a temporary name
     rotate:replaced   the source name points at the fresh inode
 
-Other packages name their own protocols and list their steps where they are implemented.
+Other packages name their protocols after the verb that runs them, and call `reach` at each step.
 """
 
 from __future__ import annotations
