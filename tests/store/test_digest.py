@@ -19,7 +19,6 @@ def test_text_and_back() -> None:
     for text in (f"sha256:{SHA}", f"git-sha1:{GIT}"):
         digest = Digest.parse(text)
         assert str(digest) == text
-        assert Digest.from_file_name(digest.file_name) == digest
         assert Digest.from_etag(digest.etag) == digest
 
 
@@ -39,7 +38,6 @@ def test_anything_else_is_refused(text: str) -> None:
 @pytest.mark.parametrize("etag", ["", "W/abc", SHA + "0", GIT.upper(), "../" + "a" * 61])
 def test_an_etag_that_is_no_checksum_names_nothing(etag: str) -> None:
     assert Digest.from_etag(etag) is None
-    assert Digest.from_file_name(f"sha256-{etag}") is None
 
 
 def test_git_names_content_by_size_and_bytes() -> None:

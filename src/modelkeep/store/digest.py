@@ -53,12 +53,6 @@ class Digest:
                 return cls(algorithm, etag)
         return None
 
-    @classmethod
-    def from_file_name(cls, name: str) -> Digest | None:
-        """Read what `file_name` wrote; None for a foreign name."""
-        algorithm, _, value = name.rpartition("-")
-        return cls(algorithm, value) if _is_hex(value, _HEX_LENGTH.get(algorithm, -1)) else None
-
     @property
     def etag(self) -> str:
         """The name of this content in a stock cache."""

@@ -214,7 +214,3 @@ class ReferenceIndex:
             if reference.file not in besides and reference.is_alive():
                 return reference
         return None
-
-    def digests(self) -> frozenset[Digest]:
-        """Return every digest ever referred to."""
-        return frozenset(self._by_digest)
