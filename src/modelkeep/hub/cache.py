@@ -20,10 +20,10 @@ from modelkeep.hub import tree
 from modelkeep.hub.repo import Repo, is_commit
 from modelkeep.hub.tree import TreeFile
 from modelkeep.store.digest import Digest
+from modelkeep.store.sweep import DAY_NS, remove_older
 
 _STAGING = ".snapshot-"
 _LEFTOVERS = (_STAGING, durable.TEMPORARY)
-_LEFTOVER_LIFETIME_S = 86_400
 _SHARING = 0o2020  # what lets a group write, and go on doing so
 
 
@@ -201,21 +201,8 @@ class HubCache:
     def _sweep_leftovers(self, repo: Repo) -> None:
         """Remove what writers that crashed more than a day ago left in this repo's folder."""
         for folder in (self.folder(repo), self.folder(repo) / "blobs"):
-            if not folder.is_dir():
-                continue
-            found = []
-            with explained("looking for leftovers", folder), os.scandir(folder) as entries:
-                for entry in entries:
-                    with suppress(FileNotFoundError):  # temporary files come and go
-                        found.append((entry, entry.stat(follow_symlinks=False).st_mtime))
-            now = max((mtime for _, mtime in found), default=0.0)
-            for entry, mtime in found:
-                if not entry.name.startswith(_LEFTOVERS) or now - mtime < _LEFTOVER_LIFETIME_S:
-                    continue
-                if entry.is_dir(follow_symlinks=False):
-                    shutil.rmtree(entry.path, ignore_errors=True)
-                else:
-                    durable.remove(Path(entry.path))
+            if folder.is_dir():
+                remove_older(folder, DAY_NS, lambda name: name.startswith(_LEFTOVERS))
 
 
 def _point(pointer: Path, file: TreeFile, *, spare: Path) -> None:

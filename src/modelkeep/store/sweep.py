@@ -1,4 +1,4 @@
-"""Removes what crashed processes left in `tmp/`.
+"""Removes what crashed processes left behind.
 
 Only age proves that a temporary file is dead, since its owner may be in another container or on
 another node, and age is measured by the file system's own clock. A partial download is worth more
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,8 +19,8 @@ from modelkeep.fs.clock import now_ns
 from modelkeep.fs.oserrors import explained
 from modelkeep.store.layout import StoreLayout
 
-_DAY_NS = 86_400 * 10**9
-_PARTIAL_LIFETIME_NS = 7 * _DAY_NS
+DAY_NS = 86_400 * 10**9
+_PARTIAL_LIFETIME_NS = 7 * DAY_NS
 
 
 def sweep(layout: StoreLayout) -> list[Path]:
@@ -28,14 +28,18 @@ def sweep(layout: StoreLayout) -> list[Path]:
 
     Harmless beside running pulls on any node. What cannot be removed is left for its owner.
     """
-    removed = []
-    entries = [
-        *_older_than(layout.tmp, _DAY_NS),
-        *_older_than(layout.partials, _PARTIAL_LIFETIME_NS),
+    return [
+        *remove_older(layout.tmp, DAY_NS, lambda name: name != layout.partials.name),
+        *remove_older(layout.partials, _PARTIAL_LIFETIME_NS),
     ]
-    for path in entries:
-        if path == layout.partials:
-            continue
+
+
+def remove_older(
+    directory: Path, age_ns: int, chosen: Callable[[str], bool] = lambda _: True
+) -> list[Path]:
+    """Remove old entries whose names are `chosen`; return them. What resists is left."""
+    removed = []
+    for path in _older_than(directory, age_ns, chosen):
         try:
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
@@ -47,10 +51,12 @@ def sweep(layout: StoreLayout) -> list[Path]:
     return removed
 
 
-def _older_than(directory: Path, age_ns: int) -> Iterator[Path]:
+def _older_than(directory: Path, age_ns: int, chosen: Callable[[str], bool]) -> Iterator[Path]:
     found = []
     with explained("looking for leftovers", directory), os.scandir(directory) as entries:
         for entry in entries:
+            if not chosen(entry.name):
+                continue
             with suppress(FileNotFoundError):  # temporary files come and go
                 found.append((Path(entry.path), entry.stat(follow_symlinks=False).st_mtime_ns))
     if found:
