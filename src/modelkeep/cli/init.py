@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from modelkeep.cli.options import Command, Invocation
+from modelkeep.settings import MODES
 
 if TYPE_CHECKING:
     from modelkeep.store.store import Mode
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 @click.argument("directory", metavar="[DIR]", required=False, type=click.Path(file_okay=False))
 @click.option(
     "--mode",
-    type=click.Choice(("private", "group")),
+    type=click.Choice(MODES),
     help="Who writes: you alone, as by default, or all members of a group.",
 )
 @click.option("--group", metavar="NAME", help="The group of a group keep; your own by default.")

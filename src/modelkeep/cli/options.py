@@ -23,6 +23,7 @@ import click
 
 from modelkeep import settings
 from modelkeep.cli.output import FORMATS, Output
+from modelkeep.hub.repo import RepoType
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -144,4 +145,4 @@ class RepoName(click.types.StringParamType):
 
 
 REPO = RepoName()
-TYPE = click.Choice(("model", "dataset", "space", "kernel"))
+TYPE = click.Choice([kind.value for kind in RepoType])

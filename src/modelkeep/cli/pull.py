@@ -11,6 +11,7 @@ from modelkeep.cli.options import REPO, TYPE, Command, Invocation
 from modelkeep.cli.placed import remind, report
 from modelkeep.errors import ModelkeepError
 from modelkeep.hub.pull import Pulled
+from modelkeep.hub.xet import XetUse
 
 _UNITS = {"": 1, "k": 1000, "M": 1000**2, "G": 1000**3}
 
@@ -45,8 +46,8 @@ def _rate(ctx: click.Context, parameter: click.Parameter, value: str | None) -> 
 )
 @click.option(
     "--xet",
-    type=click.Choice(["auto", "always", "never"]),
-    default="auto",
+    type=click.Choice([use.value for use in XetUse]),
+    default=XetUse.AUTO.value,
     help="Whether the Xet library fetches what it can; auto: only what HTTP does not serve.",
 )
 @click.pass_obj
