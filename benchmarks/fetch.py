@@ -12,6 +12,7 @@ import argparse
 import hashlib
 import os
 import random
+import shlex
 import shutil
 import signal
 import subprocess
@@ -89,7 +90,6 @@ class Contest:
         for entry in self._scratch.iterdir():
             shutil.rmtree(entry)
         command([BIN / "modelkeep", "init", self.keep])
-        os.sync()  # nobody pays for what the one before has left unwritten
 
     def environment(self) -> dict[str, str]:
         """Return variables that send every client to this server and into an empty cache."""
@@ -117,9 +117,18 @@ class Contest:
 
     def aria2c(self) -> Contestant:
         """Return the fastest general downloader, with as many connections as it allows."""
+        return self.contestant(*self._aria2c())
+
+    def aria2c_made_sure(self) -> Contestant:
+        """Return the same, then what `modelkeep pull` also does: bytes on the disk, and checked."""
+        fetch = shlex.join(self._aria2c())
+        file = shlex.quote(str(self._scratch / "aria" / FILE))
+        return self.contestant("sh", "-c", f"{fetch} && sync {file} && sha256sum {file}")
+
+    def _aria2c(self) -> list[str]:
         split = [f"-x{ARIA_STREAMS}", f"-s{ARIA_STREAMS}", "-k1M"]
         target = ["-d", str(self._scratch / "aria"), "-o", FILE]
-        return self.contestant("aria2c", "-q", *split, *target, self._server.url)
+        return ["aria2c", "-q", *split, *target, self._server.url]
 
     def curl(self) -> Contestant:
         """Return one plain stream into a file."""
@@ -157,6 +166,7 @@ def unlimited(file: Path, digest: str, scratch: Path, rounds: int) -> None:
                 "modelkeep pull": contest.modelkeep(),
                 "hf download": contest.hf(),
                 f"aria2c -x{ARIA_STREAMS}": contest.aria2c(),
+                "aria2c, sync, sha256sum": contest.aria2c_made_sure(),
                 "curl -o": contest.curl(),
             },
         )

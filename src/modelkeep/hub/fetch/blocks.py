@@ -8,6 +8,7 @@ from modelkeep.hub.fetch.pieces import MIB, Piece
 # than the largest would leave the core's cache between receiving and writing.
 SMALLEST_BLOCK, _LARGEST_BLOCK = 32 << 10, 512 << 10
 _BLOCK_TAKES_S = 0.01
+_NOTE_AT_LEAST_S, _NOTE_AT_MOST_S = 0.02, 1.0
 
 
 def block_size(piece: Piece, now: float) -> int:
@@ -23,3 +24,14 @@ def note_interval(size: int) -> int:
     file, and without a record of millions of lines for a large one.
     """
     return min(max(size >> 14, SMALLEST_BLOCK), MIB)
+
+
+def is_note_due(count: int, seconds: float, interval: int) -> bool:
+    """Tell whether to record `count` bytes that came in the last `seconds`.
+
+    Recording each `interval` bytes is for slow links. On a fast one a crash costs moments, and
+    recording too often would cost more.
+    """
+    if seconds < _NOTE_AT_LEAST_S:
+        return count >= MIB
+    return count >= interval or seconds >= _NOTE_AT_MOST_S

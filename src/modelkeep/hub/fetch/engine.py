@@ -14,7 +14,7 @@ from modelkeep.fs import locks
 from modelkeep.fs.space import readable
 from modelkeep.fs.syncpoint import reach
 from modelkeep.hub.fetch.answers import RangesIgnoredError, TryAgainError
-from modelkeep.hub.fetch.blocks import SMALLEST_BLOCK, block_size, note_interval
+from modelkeep.hub.fetch.blocks import SMALLEST_BLOCK, block_size, is_note_due, note_interval
 from modelkeep.hub.fetch.board import Board, Waiting
 from modelkeep.hub.fetch.http import Body, Client
 from modelkeep.hub.fetch.limit import RateLimit
@@ -27,7 +27,6 @@ from modelkeep.hub.progress import Progress
 from modelkeep.store.digest import Digest, Hasher
 
 _HASH_BLOCK = 1 * MIB
-_NOTE_EVERY_S = 1.0
 _TICK_S = 0.02
 _SYNC_TICK_S = 0.25
 _SYNC_AFTER_S = 1.0
@@ -324,7 +323,7 @@ class Engine:
                 partial.write(start, view[start - piece.position : stop - piece.position])
             self._board.advance(transfer, piece, piece.claimed - piece.position)
             now = time.monotonic()
-            if piece.position - piece.noted >= note_every or now - noted_at >= _NOTE_EVERY_S:
+            if is_note_due(piece.position - piece.noted, now - noted_at, note_every):
                 partial.note(piece.noted, piece.position)
                 piece.noted, noted_at = piece.position, now
                 transfer.wake.set()
