@@ -8,7 +8,7 @@ from modelkeep.hub.fetch.pieces import MIB, Piece
 # than the largest would leave the core's cache between receiving and writing.
 SMALLEST_BLOCK, _LARGEST_BLOCK = 32 << 10, 512 << 10
 _BLOCK_TAKES_S = 0.01
-_NOTE_AT_LEAST_S, _NOTE_AT_MOST_S = 0.02, 1.0
+_NOTE_AT_LEAST_S, _NOTE_AT_MOST_S = 0.005, 1.0
 
 
 def block_size(piece: Piece, now: float) -> int:
