@@ -292,6 +292,23 @@ def test_make_dirs_over_a_file_is_an_error(tmp_path: Path) -> None:
         durable.make_dirs(tmp_path / "a" / "b")
 
 
+def test_make_dirs_where_nothing_can_be_made_is_an_error() -> None:
+    with pytest.raises(AccessError, match="cannot be created here"):
+        durable.make_dirs(Path("/proc/nowhere/a/b"))
+
+
+def test_make_dirs_in_a_directory_that_was_removed_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+
+    with pytest.raises(AccessError, match="cannot be created here"):
+        durable.make_dirs(Path("keep/store"))
+
+
 def test_remove_says_whether_it_was_there(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
 

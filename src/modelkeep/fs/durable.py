@@ -14,6 +14,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from modelkeep.errors import AccessError
 from modelkeep.fs import oserrors
 from modelkeep.fs.oserrors import explained
 from modelkeep.fs.syncpoint import reach
@@ -26,6 +27,9 @@ def unique_name(prefix: str = "") -> str:
     """
     return prefix + os.urandom(16).hex()
 
+
+# Others may remove what was made just now, a few times; /proc refuses for ever.
+_MAKE_ATTEMPTS = 100
 
 TEMPORARY = ".modelkeep-"
 """What the names of unfinished files begin with."""
@@ -173,7 +177,10 @@ def sync_dir(path: Path) -> None:
 
 
 def make_dirs(path: Path, *, mode: int = 0o777) -> None:
-    """Create a directory and its missing parents durably; the umask applies to `mode`."""
+    """Create a directory and its missing parents durably; the umask applies to `mode`.
+
+    AccessError where the parent is there and takes none: in /proc, in a directory that was removed.
+    """
     with explained("creating a directory", path):
         _make_dirs(path, mode)
 
@@ -282,17 +289,21 @@ def _sync_directory(path: Path) -> None:
 
 
 def _make_dirs(path: Path, mode: int) -> None:
-    try:
-        path.mkdir(mode)
-    except FileNotFoundError:
-        _make_dirs(path.parent, mode)
-        _make_dirs(path, mode)
-    except FileExistsError:
-        if path.is_dir():
+    for _ in range(_MAKE_ATTEMPTS):
+        try:
+            path.mkdir(mode)
+        except FileNotFoundError:
+            _make_dirs(path.parent, mode)
+        except FileExistsError:
+            if path.is_dir():
+                return
+            if os.path.lexists(path) and not path.is_dir():
+                raise
+        else:
+            _sync_directory(path.parent)
             return
-        if not os.path.lexists(path):  # removed this very moment
-            _make_dirs(path, mode)
-        elif not path.is_dir():
-            raise
-    else:
-        _sync_directory(path.parent)
+    raise AccessError(
+        f"`{path}` cannot be created here",
+        hint=f"`{path.parent}` takes no new folders, or was removed: choose another place",
+        path=path,
+    )
