@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import ExitStack
 from email.utils import formatdate
 
 import pytest
 
 from modelkeep.errors import AccessError, CorruptError, GatedError, NotFoundError, UpstreamError
-from tests.fetch.support import HASTY, Place, noise, publish, wanted
+from modelkeep.hub.fetch import Patience
+from tests.fetch.support import HASTY, Place, Told, noise, publish, wanted
 from tests.hub import (
     ExpiredLink,
     Fault,
@@ -109,6 +111,29 @@ def test_a_server_that_comes_back_in_time_is_used(hub: Hub, place: Place) -> Non
     repo = publish(hub, {"a.bin": SMALL})
     hub.fault("*", Reset(), times=HASTY.attempts, origin="hub")
     assert place.fetch([wanted(hub, repo, "a.bin", SMALL)]).files == 1
+
+
+def test_a_hub_that_comes_back_with_another_cdn_is_used(hub: Hub, place: Place) -> None:
+    repo = publish(hub, {"model.safetensors": LARGE})
+    todo = wanted(hub, repo, "model.safetensors", LARGE)
+    with ExitStack() as stack:
+        replacing = _Replacing(hub, stack)
+        place.told = replacing
+        report = place.fetch([todo], max_streams=2, limit_rate=24 * MIB)
+
+    assert place.path(todo.digest).read_bytes() == LARGE
+    assert report.retries >= 1
+    assert replacing.other is not None
+    assert replacing.other.cdn != hub.cdn
+    assert 0 < replacing.other.bytes_sent(origin="cdn") < len(LARGE)
+
+
+def test_who_waits_is_told_the_server_and_no_signed_path(hub: Hub, place: Place) -> None:
+    repo = publish(hub, {"a.bin": SMALL})
+    hub.fault("*", Status(500), times=2, origin="cdn")
+    slow = Patience(connect=2, stall=1.0, attempts=4, first_delay=0.5, max_delay=1.0)
+    place.fetch([wanted(hub, repo, "a.bin", SMALL)], patience=slow)
+    assert {reason for reason, _ in place.told.waits} == {f"{hub.cdn} answers 500"}
 
 
 def test_a_link_that_has_aged_is_signed_again(hub: Hub, place: Place) -> None:
@@ -243,6 +268,23 @@ class _IgnoresRanges(Fault):
         assert isinstance(response.body, Slice)
         whole = Slice(response.body.blob, 0, response.body.blob.size)
         return Response(200, {"Content-Length": str(whole.length)}, whole)
+
+
+class _Replacing(Told):
+    """In the middle of a file, puts another Hub in the place of the first, with a CDN elsewhere."""
+
+    def __init__(self, hub: Hub, stack: ExitStack) -> None:
+        super().__init__()
+        self.hub = hub
+        self.stack = stack
+        self.other: Hub | None = None
+
+    def advanced(self, count: int) -> None:
+        super().advanced(count)
+        if self.other is None and self.arrived > 4 * MIB:
+            self.hub.close()
+            self.other = self.stack.enter_context(Hub(int(self.hub.endpoint.rpartition(":")[2])))
+            publish(self.other, {"model.safetensors": LARGE})
 
 
 class _Fails(Fault):

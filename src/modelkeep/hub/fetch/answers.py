@@ -47,10 +47,15 @@ class RangesIgnoredError(Exception):
     """The server does not send the part of a file that it was asked for."""
 
 
+def host(url: str) -> str:
+    """Return the server of a URL, as people may see it: a signed path is of no use to them."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}"
+
+
 def place(url: str) -> str:
     """Return a URL as people may see it: without the query, which can be a credential."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}"
+    return f"{host(url)}{urlsplit(url).path}"
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
@@ -137,7 +142,7 @@ def refusal(
     """Return the error an answer that is not the content stands for."""
     if status in _NOT_NOW or status >= 500:
         return TryAgainError(
-            f"{place(url)} answers {status}",
+            f"{host(url)} answers {status}",
             delay=retry_after(headers, time.time()),
             overloaded=status in _ASKS_FOR_LESS,
         )
@@ -146,7 +151,7 @@ def refusal(
         return wrong_size(wanted, f"{total} bytes" if total.isdigit() else "fewer bytes")
     if not by_endpoint:
         # A link that was just signed and is refused: storage and endpoint may not agree yet.
-        return TryAgainError(f"{place(url)} answers {status}")
+        return TryAgainError(f"{host(url)} answers {status}")
     return _endpoint_refusal(wanted, url, status, headers)
 
 

@@ -12,7 +12,7 @@ from urllib3 import exceptions as http_errors
 
 from modelkeep.errors import UpstreamError
 from modelkeep.hub.fetch import answers
-from modelkeep.hub.fetch.answers import RangesIgnoredError, TryAgainError, place
+from modelkeep.hub.fetch.answers import RangesIgnoredError, TryAgainError, host, place
 from modelkeep.hub.fetch.connections import Connections
 from modelkeep.hub.fetch.wanted import Patience, Wanted
 
@@ -36,7 +36,7 @@ class Source:
     """Where the bytes of one file come from, learned from the endpoint's first answer.
 
     Endpoints redirect to signed URLs that age. One is kept for all ranges of a file until it is
-    refused or its time is over.
+    refused, its server cannot be reached, or its time is over.
     """
 
     def __init__(self, wanted: Wanted) -> None:
@@ -133,7 +133,11 @@ class Client:
         self, source: Source, location: tuple[str, bool], start: int, stop: int
     ) -> Body | None:
         url, with_token = location
-        response = self._get(source.wanted, url, start, stop, with_token=with_token)
+        try:
+            response = self._get(source.wanted, url, start, stop, with_token=with_token)
+        except TryAgainError:
+            source.forget(url)  # the endpoint may know a server that lives
+            raise
         if response.status in _LOCATION_TOO_OLD or response.status in _REDIRECTS:
             _discard(response)
             return None
@@ -225,7 +229,7 @@ def _discard(response: urllib3.BaseHTTPResponse) -> None:
 
 def failure(error: Exception, url: str) -> Exception:
     """Return what a failed exchange with a server stands for."""
-    where = place(url)
+    where = host(url)
     if _certificate_refused(error):
         return UpstreamError(
             f"the certificate of {where} cannot be verified",
@@ -240,7 +244,7 @@ def failure(error: Exception, url: str) -> Exception:
     if isinstance(error, http_errors.ReadTimeoutError):
         return TryAgainError(f"{where} has gone silent")
     if isinstance(error, http_errors.LocationValueError):
-        return UpstreamError(f"not a URL: {where}")
+        return UpstreamError(f"not a URL: {place(url)}")
     return TryAgainError(f"the connection to {where} broke")
 
 
