@@ -62,14 +62,17 @@ def test_what_is_gone_already_is_said_to_be(store: Store, blob: Digest) -> None:
     assert nothing_in_hand(store)
 
 
-@pytest.mark.parametrize("use", ["hard link", "symbolic link", "copy", "lease"])
+@pytest.mark.parametrize("use", ["hard link", "symbolic link", "own hub", "lease"])
 def test_what_is_used_stays(store: Store, blob: Digest, cache: Path, use: str) -> None:
     if use == "hard link":
         os.link(store.path(blob), cache / "unregistered")
     elif use == "symbolic link":
         refer(store, blob, cache).symlink_to(store.path(blob))
-    elif use == "copy":
-        refer(store, blob, cache).write_bytes(DATA)
+    elif use == "own hub":
+        hub = store.roots.own_hub()
+        hub.refer([(blob, "use")])
+        hub.directory.mkdir(exist_ok=True)
+        (hub.directory / "use").write_bytes(DATA)
     else:
         (store.layout.leases / "x.json").write_text("{}")
 
@@ -78,6 +81,16 @@ def test_what_is_used_stays(store: Store, blob: Digest, cache: Path, use: str) -
     assert released.kept
     assert released.bytes_freed == 0
     assert store.path(blob).read_bytes() == DATA
+    assert nothing_in_hand(store)
+
+
+def test_a_copy_in_another_cache_holds_nothing(store: Store, blob: Digest, cache: Path) -> None:
+    refer(store, blob, cache).write_bytes(DATA)
+
+    assert collect(store, blob).kept is None
+
+    assert not store.has(blob)
+    assert (cache / "use").read_bytes() == DATA
     assert nothing_in_hand(store)
 
 

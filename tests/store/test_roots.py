@@ -35,7 +35,7 @@ def using(store: Store, cache: Path, path: str = "blobs/one") -> Root:
 
 
 def alive(store: Store) -> bool:
-    return ReferenceIndex(store.roots).alive(ONE) is not None
+    return ReferenceIndex(store.roots).alive(ONE, store.layout.blob(ONE)) is not None
 
 
 def changed(root: Root, store: Store, **fields: object) -> None:
@@ -84,6 +84,57 @@ def test_a_link_lives_even_if_it_leads_nowhere_just_now(store: Store, cache: Pat
     using(store, cache)
     (cache / "blobs/one").unlink()
     (cache / "blobs/one").symlink_to("in-the-trash")
+
+    assert alive(store)
+
+
+def held(store: Store) -> Path:
+    """ONE as a blob of the store."""
+    blob = store.layout.blob(ONE)
+    blob.parent.mkdir(parents=True, exist_ok=True)
+    blob.write_bytes(b"one")
+    return blob
+
+
+def test_a_copy_in_another_cache_needs_no_blob(store: Store, cache: Path) -> None:
+    using(store, cache)
+    assert alive(store)  # the blob cannot be looked at
+
+    held(store)
+    assert not alive(store)
+
+
+def test_a_hard_link_and_a_symbolic_link_in_another_cache_need_the_blob(
+    store: Store, cache: Path
+) -> None:
+    using(store, cache)
+    blob, used = held(store), cache / "blobs/one"
+    used.unlink()
+    used.hardlink_to(blob)
+    assert alive(store)
+
+    used.unlink()
+    used.symlink_to(blob)
+    assert alive(store)
+
+
+def test_a_copy_in_the_own_hub_is_a_use(store: Store) -> None:
+    root = store.roots.own_hub()
+    root.refer([(ONE, "one")])
+    held(store)
+    root.directory.mkdir(exist_ok=True)
+    (root.directory / "one").write_bytes(b"one")
+
+    assert alive(store)
+
+
+@pytest.mark.parametrize("field", ["host", "mount_namespace"])
+def test_a_copy_at_the_same_path_of_another_machine_proves_nothing(
+    store: Store, cache: Path, field: str
+) -> None:
+    root = using(store, cache)
+    held(store)
+    changed(root, store, **{field: "another"})
 
     assert alive(store)
 
@@ -158,13 +209,13 @@ def test_a_newline_in_a_path_is_refused(store: Store, cache: Path) -> None:
 
 def test_an_index_takes_in_what_was_appended_since(store: Store, cache: Path) -> None:
     index = ReferenceIndex(store.roots)
-    assert index.alive(ONE) is None
+    assert index.alive(ONE, store.layout.blob(ONE)) is None
 
     using(store, cache)
     index.refresh()
 
-    assert index.alive(ONE) is not None
-    assert index.alive(ONE, besides=[cache / "blobs/one"]) is None
+    assert index.alive(ONE, store.layout.blob(ONE)) is not None
+    assert index.alive(ONE, store.layout.blob(ONE), besides=[cache / "blobs/one"]) is None
 
 
 def test_appenders_never_tear_each_others_lines(store: Store, cache: Path) -> None:

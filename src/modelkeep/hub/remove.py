@@ -197,9 +197,12 @@ def _freeable(store: Store, hub: HubCache, repos: Iterable[RepoRemoval]) -> dict
         here = list(filter(None, map(_status, paths)))
         digest = Digest.from_etag(name)
         sizes[name] = sum(allocated_bytes(status) for status in here if _is_own(status))
-        if digest is None or references.alive(digest, besides=paths) is not None:
+        if digest is None:
             continue
-        stored = _status(store.path(digest))
+        blob = store.path(digest)
+        if references.alive(digest, blob, besides=paths) is not None:
+            continue
+        stored = _status(blob)
         if stored is None:
             continue
         shared = sum(os.path.samestat(status, stored) for status in here)

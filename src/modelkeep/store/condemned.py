@@ -109,7 +109,7 @@ def _take_away(store: Store, digest: Digest, references: ReferenceIndex, blob: P
 
 
 def _in_use(store: Store, digest: Digest, references: ReferenceIndex, blob: Path) -> str | None:
-    if reference := references.alive(digest):
+    if reference := references.alive(digest, blob):
         return f"used by {reference.file.parent}"
     if store.is_leased():
         return "leases are held in this keep"

@@ -2,7 +2,7 @@
 
 Every cache registers once and then appends one line for each blob it is about to use, before it
 uses it. Lines are never rewritten by users, so writers need no lock. A reference is alive while
-its path still leads to a file; what cannot be looked at counts as alive.
+its path may still need the blob; what cannot be looked at counts as alive.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import socket
+import stat
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,19 +39,26 @@ class Reference:
         """Where the blob is used."""
         return self.root.directory / self.path
 
-    def is_alive(self) -> bool:
-        """Tell whether the path is still there, or might be.
+    def is_alive(self, stored: Path) -> bool:
+        """Tell whether the path is still there, or might be, and may need the blob.
 
-        A symbolic link counts whatever it leads to: while a collector holds the blob in its hands,
-        links to it lead nowhere.
+        `stored` is where the blob lies now. A symbolic link counts whatever it leads to: while a
+        collector holds the blob in its hands, links to it lead nowhere. A file in another cache
+        that is not the blob's inode is a copy, which needs no blob.
         """
         try:
-            self.file.lstat()
+            status = self.file.lstat()
         except FileNotFoundError:
             return not self.root.is_reachable()
         except OSError:
             return True  # unknown means alive
-        return True
+        if self.root.home is None or not stat.S_ISREG(status.st_mode):
+            return True
+        try:
+            shared = os.path.samestat(status, stored.lstat())
+        except OSError:
+            return True
+        return shared or not self.root.is_reachable()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +117,7 @@ class Root:
         return frozenset(line.partition(" ")[2] for line in text.split("\n"))
 
     def is_reachable(self) -> bool:
-        """Tell whether a missing path proves anything: the same path elsewhere is another cache."""
+        """Tell whether what is at a path proves anything: elsewhere it means another cache."""
         return self.home is None or self.home == _here()
 
 
@@ -202,8 +210,10 @@ class ReferenceIndex:
             for reference in found:
                 self._by_digest.setdefault(reference.digest, []).append(reference)
 
-    def alive(self, digest: Digest, *, besides: Collection[Path] = ()) -> Reference | None:
-        """Return one living reference to a blob, None where there is none.
+    def alive(
+        self, digest: Digest, stored: Path, *, besides: Collection[Path] = ()
+    ) -> Reference | None:
+        """Return one living reference to the blob that lies at `stored`, None where there is none.
 
         `besides` leaves out the uses that are about to go. A root whose references cannot be read
         may use any blob.
@@ -211,6 +221,6 @@ class ReferenceIndex:
         for root in self._unreadable.values():
             return Reference(digest, root, "unreadable")
         for reference in self._by_digest.get(digest, ()):
-            if reference.file not in besides and reference.is_alive():
+            if reference.file not in besides and reference.is_alive(stored):
                 return reference
         return None
