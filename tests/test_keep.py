@@ -397,9 +397,50 @@ def test_bytes_that_went_bad_are_not_linked_any_further(
         keep.link("org/tiny", into=tmp_path / "cache")
     with pytest.raises(CorruptError):
         keep.link("org/tiny", to=tmp_path / "plain")
-    hub.repo("org/other").commit({"model.safetensors": TINY["model.safetensors"]})
-    with pytest.raises(CorruptError):
-        keep.pull("org/other")
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_pulling_any_repo_with_a_damaged_content_heals_it_everywhere(
+    keep: Keep, hub: Hub, tmp_path: Path, marked: bool
+) -> None:
+    weights = bytes(range(256)) * 8000
+    for name in ("org/one", "org/other"):
+        hub.repo(name).commit({"model.safetensors": weights, "config.json": name.encode()})
+    one = keep.pull("org/one").snapshot / "model.safetensors"
+    keep.link("org/one", into=tmp_path / "cache")
+    blob = one.resolve()
+    blob.chmod(0o644)
+    blob.write_bytes(weights[::-1])
+    blob.chmod(0o444)
+    if marked:
+        assert not keep.verify().ok
+
+    healing = keep.pull("org/other")
+
+    assert healing.bytes_fetched == healing.bytes_stored == len(weights) + len("org/other")
+    assert one.read_bytes() == weights
+    assert (healing.snapshot / "model.safetensors").samefile(blob)
+    (elsewhere,) = (tmp_path / "cache").rglob("snapshots/*/model.safetensors")
+    assert elsewhere.read_bytes() == weights
+    assert keep.verify().ok
+
+
+def test_adding_good_bytes_heals_what_was_added(keep: Keep, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "config.json").write_bytes(b"{}")
+    (folder / "model.safetensors").write_bytes(bytes(range(256)) * 8000)
+    snapshot = keep.add(folder, "me/mine").snapshot
+    blob = (snapshot / "model.safetensors").resolve()
+    blob.chmod(0o644)
+    with blob.open("r+b") as file:
+        file.truncate(1000)
+
+    added = keep.add(folder, "me/mine")
+
+    assert added.bytes_stored == blob.stat().st_size == 256 * 8000
+    assert blob.read_bytes() == (folder / "model.safetensors").read_bytes()
+    assert keep.verify().ok
 
 
 # Nothing unverified

@@ -6,10 +6,12 @@ Nothing here makes anything visible to loaders; the store's names are all it giv
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from modelkeep._version import __version__
+from modelkeep.errors import CorruptError
 from modelkeep.fs.space import require_free
 from modelkeep.fs.syncpoint import reach
 from modelkeep.hub.cache import HubCache
@@ -30,6 +32,8 @@ class Tally:
 
     fetched: dict[Digest, int] = field(default_factory=dict)
     stored: dict[Digest, int] = field(default_factory=dict)
+    resumed: int = 0
+    """Bytes of what was fetched that an earlier run had left."""
 
 
 class Acquirer:
@@ -83,8 +87,10 @@ class Acquirer:
     def _is_here(self, file: TreeFile) -> bool:
         """Tell whether the store has a content, after taking over what a client brought."""
         if self._store.has(file.digest):
-            self._store.describe(file.digest, self._source(file))
-            return True
+            # What is damaged counts as not here: publishing the content again heals it.
+            with suppress(CorruptError):
+                self._store.describe(file.digest, self._source(file))
+                return True
         brought = self._hub.directory / self._hub.blob_name(self._repo, file.digest)
         if self._store.take_over(brought, file.digest, self._source(file)):
             self.tally.stored[file.digest] = file.size
@@ -109,7 +115,7 @@ class Acquirer:
             scratch=self._store.layout.tmp,
             locks_in=self._store.layout.locks,
             progress=self._progress,
-            have=self._store.has,
+            have=self._store.has_sound,
             deliver=self._deliver,
         )
 
@@ -125,7 +131,7 @@ class Acquirer:
             user_agent=f"modelkeep/{__version__}",
             progress=self._progress,
         )
-        fetcher.fetch(
+        report = fetcher.fetch(
             [
                 Wanted(
                     self._origin.url(self._repo, self._commit, file.path),
@@ -135,6 +141,7 @@ class Acquirer:
                 )
                 for file in files
             ],
-            have=self._store.has,
+            have=self._store.has_sound,
             deliver=lambda wanted, path: self._deliver(by_digest[wanted.digest], path),
         )
+        self.tally.resumed += report.bytes_resumed

@@ -21,6 +21,7 @@ from modelkeep.fs.links import Linker, LinkMode
 from modelkeep.fs.oserrors import explained
 from modelkeep.fs.space import require_free
 from modelkeep.fs.syncpoint import reach
+from modelkeep.hub import provenance
 from modelkeep.hub.cache import HubCache
 from modelkeep.hub.materialise import OWN_HUB_RUNGS, Materialiser, Placement
 from modelkeep.hub.progress import Progress
@@ -89,19 +90,23 @@ def add(
     progress: Progress,
     *,
     any_folder: bool = False,
+    force: bool = False,
 ) -> Pulled:
     """Copy a folder's files into the store and let them appear as `repo` at `revision`.
 
     Reflinks where the file system can, so that large weights cost no space twice; content that the
     store has is not copied at all. UsageError unless the folder looks like a model, or is
-    `any_folder`, and for a commit as `revision`; BusyError where a file changes meanwhile.
-    Interrupted, it leaves nothing visible.
+    `any_folder`, for a commit as `revision`, and for a branch that did not come from a folder unless
+    `force` says that it is to move; BusyError where a file changes meanwhile. Interrupted, it leaves
+    nothing visible.
     """
     if is_commit(revision):
         raise UsageError(
             f"`{revision}` is a commit, and what is added gets one from its content",
             hint="name a branch or a tag",
         )
+    if not force:
+        _refuse_to_move_upstream_refs(store, hub, repo, revision)
     started = time.monotonic()
     found = list(_files(folder))
     sources = {path: source for path, source, _ in found}
@@ -115,7 +120,7 @@ def add(
     tree = [_describe(path, source, progress) for path, source in sources.items()]
     commit = commit_of(tree)
     reach("add:hashed")
-    new = {file.digest: file for file in tree if not store.has(file.digest)}
+    new = {file.digest: file for file in tree if not store.has_sound(file.digest)}
     require_free(
         store.layout.tmp, sum(file.size for file in new.values()), doing=f"adding `{folder}`"
     )
@@ -139,6 +144,18 @@ def add(
         modes={mode.value: count for mode, count in sorted(placement.modes.items())},
         seconds=time.monotonic() - started,
     )
+
+
+def _refuse_to_move_upstream_refs(store: Store, hub: HubCache, repo: Repo, revision: str) -> None:
+    current = hub.refs(repo).get(revision)
+    if current is None:
+        return
+    digests = [file.digest for file in hub.tree(repo, current) or ()]
+    if provenance.source_of(store, repo, current, digests) != provenance.LOCAL:
+        raise UsageError(
+            f"`{repo}@{revision}` was not added from a folder and stays at {current[:12]}",
+            hint="--force lets the branch follow the folder; or choose another name or --revision",
+        )
 
 
 def _appear(
@@ -171,7 +188,8 @@ def commit_of(files: list[TreeFile]) -> str:
 def _files(folder: Path) -> Iterator[tuple[str, Path, int]]:
     """Yield the regular files below a folder: path in the repo, real path, size in bytes.
 
-    Links are followed to files; what cannot be a file of a repo is refused, not left out.
+    Links are followed to files, wherever they lie, since caches are made of such links; what cannot
+    be a file of a repo is refused, not left out.
     """
     if not folder.is_dir():
         raise NotFoundError(
@@ -199,8 +217,13 @@ def _files(folder: Path) -> Iterator[tuple[str, Path, int]]:
                     raise NotFoundError(
                         f"`{path}` is a link to nothing", hint="remove or mend it", path=path
                     ) from error
-                if stat.S_ISREG(status.st_mode):
-                    yield _repo_path(path, folder), path.resolve(), status.st_size
+                if not stat.S_ISREG(status.st_mode):
+                    raise UsageError(
+                        f"`{path}` is neither a file nor a folder",
+                        hint="remove it: a repo cannot hold a pipe, a socket or a device",
+                        path=path,
+                    )
+                yield _repo_path(path, folder), path.resolve(), status.st_size
 
 
 def _repo_path(path: Path, folder: Path) -> str:
@@ -236,7 +259,7 @@ def _bring(store: Store, source: Path, file: TreeFile, origin: Source) -> None:
     """Bring a file's content into the store; what is stored is hashed again, not what was read."""
     try:
         store.describe(file.digest, origin)
-    except FileNotFoundError:
+    except (CorruptError, FileNotFoundError):
         _store_copy(store, source, file, origin)
 
 

@@ -12,7 +12,11 @@ import os
 import string
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
+
+from modelkeep.errors import CorruptError
+from modelkeep.fs.oserrors import explained
 
 SHA256 = "sha256"
 GIT_SHA1 = "git-sha1"
@@ -130,3 +134,18 @@ def hash_file(
     finally:
         if not isinstance(file, int):
             os.close(descriptor)
+
+
+def require_digest(path: Path, digest: Digest, *, hint: str | None = None) -> None:
+    """Hash a file; CorruptError with the hint unless its bytes are what the name says."""
+    with explained("hashing", path):
+        got, size = hash_file(path, digest.algorithm)
+    if got != digest:
+        raise CorruptError(
+            f"`{path}` does not have the bytes its name promises"
+            f" (expected {digest}, got {got}, {size} bytes)",
+            expected=str(digest),
+            got=str(got),
+            hint=hint,
+            path=path,
+        )

@@ -126,6 +126,14 @@ def read(path: str | Path) -> Meta | None:
         return None
 
 
+def is_marked(path: str | Path) -> bool:
+    """Tell whether a side file says that its blob is bad; for those who ask about thousands."""
+    try:
+        return b'"bad_since"' in read_small(path)
+    except OSError:
+        return False
+
+
 def write(path: Path, meta: Meta) -> None:
     """Replace a side file durably."""
     fields: dict[str, object] = {

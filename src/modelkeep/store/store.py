@@ -7,18 +7,26 @@ import os
 import stat
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from modelkeep.errors import AccessError, CorruptError, SettingsError, UnknownFormatError
+from modelkeep.errors import (
+    AccessError,
+    CorruptError,
+    ModelkeepError,
+    SettingsError,
+    UnknownFormatError,
+)
 from modelkeep.fs import durable, probe
 from modelkeep.fs.oserrors import explained
 from modelkeep.fs.probe import Capabilities
 from modelkeep.fs.syncpoint import reach
 from modelkeep.store import meta as metas
 from modelkeep.store import uses
-from modelkeep.store.digest import GIT_SHA1, SHA256, Digest, hash_file
+from modelkeep.store.digest import GIT_SHA1, SHA256, Digest, require_digest
+from modelkeep.store.heal import heal, mark
 from modelkeep.store.layout import FORMAT, StoreLayout
 from modelkeep.store.meta import Meta, Source
 from modelkeep.store.roots import Roots
@@ -113,6 +121,11 @@ class Store:
         """Tell whether the content is here, by its name alone."""
         return self.layout.blob(digest).exists()
 
+    def has_sound(self, digest: Digest) -> bool:
+        """Tell whether the content is here and not known to be damaged. Reads none of it."""
+        info = self.info(digest)
+        return info is not None and info.intact is not False
+
     def path(self, digest: Digest) -> Path:
         """Return where the content lies, whether or not it is there."""
         return self.layout.blob(digest)
@@ -167,12 +180,13 @@ class Store:
 
         `part` is a regular file on the store's file system that nobody else writes. It is hashed
         unless the caller has just done so (`verified`). Returns False where the content was here
-        already. Raises CorruptError, and leaves `part`, where the bytes are not what the name says;
-        FileNotFoundError where the content was here and a collector has just taken it away.
+        already; a damaged blob counts as not here, and is healed. Raises CorruptError, and leaves
+        `part`, where the bytes are not what the name says; FileNotFoundError where the content was
+        here and a collector has just taken it away.
         A crash at any step leaves `part`, or the finished blob, or both.
         """
         if not verified:
-            self._check(part, digest)
+            require_digest(part, digest)
         reach("publish:verified")
         durable.seal(part)
         reach("publish:sealed")
@@ -182,6 +196,10 @@ class Store:
                 meta = replace(meta, xet_hash=xet_hash)
             metas.write(self.layout.meta(digest), meta)
             reach("publish:described")
+        elif not self._is_sound(digest):
+            heal(self.layout, digest, part)
+            self.describe(digest, source)
+            return True
         if durable.publish(part, self.layout.blob(digest)):
             return True
         # Another process named the same content first: its inode is the one to describe.
@@ -207,7 +225,7 @@ class Store:
         try:
             # Sealed before it is hashed, so that no new writer can come in between.
             durable.seal(temporary)
-            self._check(temporary, digest)
+            require_digest(temporary, digest)
             reach("take_over:hashed")
             after = temporary.stat()
             if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
@@ -230,7 +248,7 @@ class Store:
         old = metas.read(side)
         meta = old
         if meta is None or not meta.describes(status) or meta.bad_since:
-            self._check(path, digest)
+            self._require_sound(digest, meta)
             now = utc_now()
             meta = meta.hashed(status, now=now) if meta else Meta.of(status, now=now)
         meta = meta.with_sources([source] if source else [])
@@ -260,18 +278,25 @@ class Store:
         except OSError:
             return None
 
-    def _check(self, path: Path, digest: Digest) -> None:
-        with explained("hashing", path):
-            got, size = hash_file(path, digest.algorithm)
-        if got != digest:
-            raise CorruptError(
-                f"`{path}` does not have the bytes its name promises"
-                f" (expected {digest}, got {got}, {size} bytes)",
-                expected=str(digest),
-                got=str(got),
-                hint="modelkeep verify names every damaged file and the repos that use it",
-                path=path,
+    def _is_sound(self, digest: Digest) -> bool:
+        try:
+            self.describe(digest, None)
+        except CorruptError:
+            return False
+        return True
+
+    def _require_sound(self, digest: Digest, meta: Meta | None) -> None:
+        """Hash a blob; mark one that is bad, as far as this caller may, and raise CorruptError."""
+        repos = sorted({source.repo for source in meta.sources if source.upstream} if meta else ())
+        hint = f"fetch it anew: modelkeep pull {repos[0] if repos else 'REPO'}"
+        try:
+            require_digest(
+                self.layout.blob(digest), digest, hint=f"{hint}; for what was added: modelkeep add"
             )
+        except CorruptError:
+            with suppress(ModelkeepError, FileNotFoundError):
+                mark(self.layout, digest)
+            raise
 
 
 def _entries(directory: str | Path) -> list[os.DirEntry[str]]:
