@@ -188,11 +188,13 @@ class Keep:
         revision: str | None = None,
         *,
         type: str | None = None,  # noqa: A002 - the Hub's word
+        force: bool = False,
         progress: Progress | None = None,
     ) -> Pulled:
         """Make a local model folder a repo of the keep, loadable by its name.
 
-        `revision` is the branch or tag that stands for it afterwards.
+        `revision` is the branch or tag that stands for it afterwards; `force` lets one that came
+        from upstream follow the folder.
         """
         from modelkeep.hub import add as adding
         from modelkeep.hub.progress import Progress
@@ -207,6 +209,7 @@ class Keep:
             wanted or DEFAULT_REVISION,
             progress or Progress(),
             any_folder=name.type is not RepoType.MODEL,
+            force=force,
         )
 
     def link(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 from pathlib import Path
 
@@ -178,6 +179,47 @@ def test_a_folder_one_may_not_read_is_an_error_and_no_empty_repo() -> None:
             return "added"
 
         assert as_user(12345, add) == "AccessError"
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket"])
+def test_what_is_no_file_is_refused(keep: Keep, folder: Path, kind: str) -> None:
+    with socket.socket(socket.AF_UNIX) as listening:
+        if kind == "pipe":
+            os.mkfifo(folder / "odd")
+        else:
+            listening.bind(os.fspath(folder / "odd"))
+
+        with pytest.raises(UsageError, match="odd` is neither a file nor a folder"):
+            keep.add(folder, "org/mine")
+
+    assert not list(keep.hub.repos())
+
+
+def test_a_branch_that_was_pulled_does_not_follow_a_folder_unasked(
+    keep: Keep, folder: Path, hub: Hub
+) -> None:
+    (folder / "config.json").write_bytes(b'{"mine": true}')
+    repo = hub.repo("org/tiny")
+    theirs = repo.commit(TINY)
+    keep.pull("org/tiny")
+
+    with pytest.raises(UsageError, match="org/tiny@main") as caught:
+        keep.add(folder, "org/tiny")
+    assert caught.value.hint is not None
+    assert "--force" in caught.value.hint
+    assert held_by(keep, "org/tiny").commit == theirs
+    assert keep.show("org/tiny").repos[0].source == hub.endpoint
+
+    keep.add(folder, "org/tiny", "mine")
+    assert keep.show("org/tiny").repos[0].source == hub.endpoint
+    mine = keep.add(folder, "org/tiny", force=True).commit
+    assert held_by(keep, "org/tiny").commit == mine
+    assert keep.show("org/tiny").repos[0].source == "local"
+
+    (folder / "config.json").write_bytes(b'{"mine": "too"}')
+    assert held_by(keep, "org/tiny").commit != keep.add(folder, "org/tiny").commit
+    keep.pull("org/tiny", force=True)
+    assert keep.show("org/tiny").repos[0].source == hub.endpoint
 
 
 def test_a_pull_of_the_same_name_leaves_what_was_added(keep: Keep, folder: Path, hub: Hub) -> None:

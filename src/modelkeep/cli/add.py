@@ -28,19 +28,25 @@ from modelkeep.hub.repo import DEFAULT_REVISION, Repo, RepoType
     help=f"The branch or tag to move to it; {DEFAULT_REVISION} where nothing is said.",
 )
 @click.option("--type", "kind", type=TYPE, help="What it is; a model where nothing is said.")
+@click.option("--force", is_flag=True, help="Let a branch that came from upstream follow it.")
 @click.pass_obj
 def command(
-    invocation: Invocation, path: Path, name: str, revision: str | None, kind: str | None
+    invocation: Invocation,
+    path: Path,
+    name: str,
+    revision: str | None,
+    kind: str | None,
+    force: bool,
 ) -> None:
     """Make a local model folder a repo of the keep.
 
     Everybody who uses the keep then loads it by its name, without a network. The folder stays as it
-    is and may change or go. The commit follows from the content, and a later pull of the same name
-    does not replace it without `--force`.
+    is and may change or go; links to files are followed. The commit follows from the content. A
+    later pull of the same name does not replace it without `--force`, nor the other way round.
     """
     keep = invocation.open_keep(create=True)
     with invocation.output.progress(f"add {name}") as progress:
-        added = keep.add(path, name, revision, type=kind, progress=progress)
+        added = keep.add(path, name, revision, type=kind, force=force, progress=progress)
     revision = revision or name.partition("@")[2] or DEFAULT_REVISION
     report(invocation, added, revision)
     invocation.output.emit({"repos": [added]}, quiet=[str(added.snapshot)])

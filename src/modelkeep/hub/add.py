@@ -96,9 +96,9 @@ def add(
 
     Reflinks where the file system can, so that large weights cost no space twice; content that the
     store has is not copied at all. UsageError unless the folder looks like a model, or is
-    `any_folder`, for a commit as `revision`, and for a branch that did not come from a folder unless
-    `force` says that it is to move; BusyError where a file changes meanwhile. Interrupted, it leaves
-    nothing visible.
+    `any_folder`; for a commit as `revision`; and for a branch that came from elsewhere, unless
+    `force` lets it move. BusyError where a file changes meanwhile. Interrupted, it leaves nothing
+    visible.
     """
     if is_commit(revision):
         raise UsageError(

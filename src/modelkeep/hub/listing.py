@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from modelkeep.fs.links import COPY_BELOW
 from modelkeep.hub import provenance
 from modelkeep.hub.cache import HubCache
-from modelkeep.hub.repo import Repo
+from modelkeep.hub.repo import DEFAULT_REVISION, Repo
 from modelkeep.hub.scan import ScannedRepo, ScannedRevision, scan
 from modelkeep.store.digest import Digest
 from modelkeep.store.store import Store
@@ -36,7 +36,8 @@ class ListedRepo:
     `bytes_total` counts each content once, `bytes_unique` what no other repo uses, and
     `bytes_unsettled` what a stock client brought and nobody has hashed yet. `last_used` is when a
     revision was last used through modelkeep. `pinned`: a lease keeps it from being removed.
-    `source` is the endpoint, `local`, or None.
+    `source` is where what `main` stands for came from, or any revision where there is no such: the
+    endpoint, `local`, or None.
     """
 
     repo: str
@@ -97,11 +98,15 @@ def _listed(
     own = frozenset(name for name in blobs if users[name] == 1)
     plain = sum(revision.plain for revision in found.revisions)
     stamps = []
-    source = None
+    sources = {}
     for revision in found.revisions:
         telling = _telling(revision, blobs, own)
         stamps.append(_last_used(store, _digests(telling)))
-        source = source or provenance.source_of(store, repo, revision.commit, _digests(telling))
+        sources[revision.commit] = provenance.source_of(
+            store, repo, revision.commit, _digests(telling)
+        )
+    current = found.refs.get(DEFAULT_REVISION)
+    known = sources.values() if current not in sources else [sources[current]]
     return ListedRepo(
         repo=repo.id,
         type=repo.type.value,
@@ -116,7 +121,7 @@ def _listed(
         + sum(size for name, size in blobs.items() if f"{folder}/blobs/{name}" not in settled),
         last_used=max(filter(None, stamps), default=None),
         pinned=pinned,
-        source=source,
+        source=next(filter(None, known), None),
     )
 
 
