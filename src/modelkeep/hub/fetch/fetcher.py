@@ -37,7 +37,7 @@ class Fetcher:
         partials: Path,
         locks: Path,
         flock: bool = True,
-        max_streams: int = 32,
+        max_streams: int = 24,
         limit_rate: int | None = None,
         user_agent: str,
         progress: Progress | None = None,
