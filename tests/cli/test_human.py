@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from modelkeep.cli import human
+from modelkeep.cli import human, placed
+from modelkeep.cli.progress import Lines
 from modelkeep.cli.table import Table
+from modelkeep.hub.pull import Pulled
 
 
 @pytest.mark.parametrize(
@@ -51,3 +55,34 @@ def test_plain_tables_align_and_end_without_blanks() -> None:
     table = Table(("name", "size"), [("a", "1"), ("bbb", "22")], right=frozenset({"size"}))
     assert table.plain() == ["NAME  SIZE", "a        1", "bbb     22"]
     assert Table(("a", "b"), [("x", "")]).plain() == ["A  B", "x"]
+
+
+def test_a_url_is_said_by_its_host() -> None:
+    assert human.without_urls("`https://u:p@a.example:8/x?sig=1` said 503, https://b.example") == (
+        "`a.example:8` said 503, b.example"
+    )
+
+
+def test_a_narrow_terminal_gets_fewer_columns_and_whole_names() -> None:
+    table = Table(("repo", "size", "used"), [("org/name", "1.0 GB", "never")], spare=("used",))
+    assert table.fitted(30) is table
+    assert table.fitted(20).plain() == ["REPO      SIZE", "org/name  1.0 GB"]
+    assert table.fitted(5).plain() == table.fitted(20).plain()
+
+
+def test_a_wait_is_said_once_until_something_moves() -> None:
+    said: list[str] = []
+    lines = Lines("pull x", said.append)
+    for seconds in (9.0, 8.0, 7.0):
+        lines.waiting("https://a.example/x?y answered 503", seconds)
+    assert said == ["pull x: waiting up to 9.0 s: a.example answered 503"]
+    lines.advanced(1)
+    lines.waiting("https://a.example/x?y answered 503", 4.0)
+    assert len(said) == 2
+
+
+def test_a_rate_is_that_of_this_run() -> None:
+    pulled = Pulled("o/n", "model", "0" * 40, Path("x"), 1, 90, 9_000_000, 0, 0, {}, 2.0, 5_000_000)
+    assert placed.fetched(pulled) == (
+        "fetched 9.0 MB in 2.0 s (2.0 MB/s), 5.0 MB of it kept from an earlier run"
+    )

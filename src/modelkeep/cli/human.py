@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import datetime
 
@@ -14,6 +15,8 @@ _SPANS = (
     ("hour", 3600),
     ("minute", 60),
 )
+
+_URL = re.compile(r"https?://(?:[^\s/@]*@)?([^\s/?#`'\")]+)[^\s`'\")]*")
 
 
 def size(count: float) -> str:
@@ -48,6 +51,11 @@ def ago(moment: str | None, *, now: float | None = None) -> str:
         if seconds >= span:
             return counted(int(seconds // span), noun) + " ago"
     return "just now"
+
+
+def without_urls(text: str) -> str:
+    """Return text in which the host stands for each URL; signed ones fill a screen."""
+    return _URL.sub(r"\1", text)
 
 
 def commit(commit_id: str) -> str:

@@ -7,6 +7,7 @@ from modelkeep.hub.listing import ListedRepo, StoreTotals
 from modelkeep.hub.repo import Repo, RepoType
 
 COLUMNS = ("repo", "size", "unique", "revisions", "files", "used", "state")
+SPARE = ("revisions", "files", "unique", "used")
 RIGHT = frozenset({"size", "unique", "revisions", "files"})
 
 

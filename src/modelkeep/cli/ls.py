@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from modelkeep.cli.listed import COLUMNS, RIGHT, full_name, row, totals
+from modelkeep.cli.listed import COLUMNS, RIGHT, SPARE, full_name, row, totals
 from modelkeep.cli.options import REPO, Command, Invocation
 from modelkeep.cli.table import Table
 
@@ -31,7 +31,7 @@ def command(invocation: Invocation, patterns: tuple[str, ...]) -> int:
     rows = [row(repo) for repo in found.repos]
     invocation.output.emit(
         {"repos": found.repos, "store": found.store},
-        human=[Table(COLUMNS, rows, right=RIGHT)] if rows else [],
+        human=[Table(COLUMNS, rows, right=RIGHT, spare=SPARE)] if rows else [],
         quiet=[full_name(repo) for repo in found.repos],
     )
     if rows:

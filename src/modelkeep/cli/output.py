@@ -120,12 +120,21 @@ class Output:
         if isinstance(block, str):
             _write(sys.stdout, block)
         elif is_terminal(sys.stdout):
+            from rich.cells import cell_len
             from rich.console import Console
 
-            Console(file=sys.stdout, highlight=False).print(block.rich())
+            console = Console(file=sys.stdout, highlight=False)
+            block = block.fitted(console.width)
+            if max(map(cell_len, block.plain())) <= console.width:
+                console.print(block.rich())
+            else:  # the terminal's own wrapping leaves names and paths whole
+                self._write_plain(block)
         else:
-            for line in block.plain():
-                _write(sys.stdout, line)
+            self._write_plain(block)
+
+    def _write_plain(self, table: Table) -> None:
+        for line in table.plain():
+            _write(sys.stdout, line)
 
 
 def is_terminal(stream: TextIO | None) -> bool:
@@ -134,12 +143,12 @@ def is_terminal(stream: TextIO | None) -> bool:
 
 
 def prepare_streams() -> None:
-    """Let file names of any bytes, and any text on any locale, pass through stdout."""
-    for name in ("stdout", "stderr"):
+    """Let any text on any locale pass through stdout; give this process streams it lacks."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # started with that descriptor closed
-            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - for good
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - for good
         stream = getattr(sys, name)
-        if isinstance(stream, TextIOWrapper):
+        if name != "stdin" and isinstance(stream, TextIOWrapper):
             utf8 = stream.encoding.lower().replace("-", "") == "utf8"
             stream.reconfigure(errors="surrogateescape" if utf8 else "replace")
 

@@ -24,18 +24,25 @@ def report(invocation: Invocation, pulled: Pulled, revision: str | None) -> None
     repo = Repo(RepoType(pulled.type), pulled.repo)
     revision = revision or DEFAULT_REVISION
     what = f"{human.counted(pulled.files, 'file')}, {human.size(pulled.bytes_total)}"
-    fetched = f"fetched {human.size(pulled.bytes_fetched)}{_rate(pulled)}"
     stored = f"stored {human.size(pulled.bytes_stored)}"
     saved = f"saved {human.size(pulled.bytes_linked)} that was here"
     lines = [
         f"{repo}@{revision}  {human.commit(pulled.commit)}  {what}",
-        f"  {fetched}, {stored}, {saved}",
+        f"  {fetched(pulled)}, {stored}, {saved}",
     ]
     if pulled.modes:
         lines.append(f"  placed  {placement(pulled.modes)}")
     code = loading_line(pulled.repo, pulled.type, revision, pulled.snapshot)
     lines.append(f"  load    {code or pulled.snapshot}")
     invocation.output.show(lines)
+
+
+def fetched(pulled: Pulled) -> str:
+    """Say what came over the network, and how fast in this run."""
+    text = f"fetched {human.size(pulled.bytes_fetched)}{_rate(pulled)}"
+    if pulled.bytes_resumed:
+        text += f", {human.size(pulled.bytes_resumed)} of it kept from an earlier run"
+    return text
 
 
 def placement(modes: Mapping[str, int]) -> str:
@@ -69,7 +76,8 @@ def remind(invocation: Invocation, hub: Path) -> None:
 
 
 def _rate(pulled: Pulled) -> str:
-    if not pulled.bytes_fetched or pulled.seconds < 0.1:
+    moved = pulled.bytes_fetched - pulled.bytes_resumed
+    if not moved or pulled.seconds < 0.1:
         return ""
-    rate = human.size(pulled.bytes_fetched / pulled.seconds)
+    rate = human.size(moved / pulled.seconds)
     return f" in {human.duration(pulled.seconds)} ({rate}/s)"

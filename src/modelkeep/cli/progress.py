@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _LINE_INTERVAL_S = 5.0
 _SHORT_WAIT_S = 2.0
+_WIDE = 60
+_NUMBERS = 48  # columns for bytes, rate, time left and a short bar
 
 
 class Display(Progress, AbstractContextManager["Display"]):
@@ -50,6 +52,7 @@ class Lines(Display):
         self._tell = tell
         self._total = self._done = 0
         self._last = time.monotonic()
+        self._wait = ""
         self._lock = threading.Lock()
 
     def started(self, files: int, bytes_total: int) -> None:
@@ -62,14 +65,19 @@ class Lines(Display):
         """Say how far the work is, if that has not been said for a while."""
         with self._lock:
             self._done += count
+            self._wait = ""
             if time.monotonic() - self._last < _LINE_INTERVAL_S:
                 return
             self._say(f"{self._doing}: {human.size(self._done)} of {human.size(self._total)}")
 
     def waiting(self, reason: str, seconds: float) -> None:
-        """Say what is waited for, unless it is short."""
-        if seconds >= _SHORT_WAIT_S:
-            self._say(f"{self._doing}: waiting up to {human.duration(seconds)}: {reason}")
+        """Say what is waited for, once until something moves, unless it is short."""
+        if seconds < _SHORT_WAIT_S or reason == self._wait:
+            return
+        self._wait = reason
+        self._say(
+            f"{self._doing}: waiting up to {human.duration(seconds)}: {human.without_urls(reason)}"
+        )
 
     def file_done(self, name: str) -> None:
         """Name a file that is done."""
@@ -118,35 +126,41 @@ class Bar(Display):
 
         self._total += bytes_total
         if self._bar is None:
+            console = Console(stderr=True)
+            wide = console.width >= _WIDE
             self._bar = RichProgress(
                 TextColumn("{task.description}", markup=False),
-                BarColumn(bar_width=None),
+                *((BarColumn(bar_width=None),) if wide else ()),
                 DownloadColumn(),
-                TransferSpeedColumn(),
-                TimeRemainingColumn(compact=True),
-                TextColumn("{task.fields[waits]}", style="yellow", markup=False),
-                console=Console(stderr=True),
+                *((TransferSpeedColumn(), TimeRemainingColumn(compact=True)) if wide else ()),
+                console=console,
                 transient=True,
             )
             self._bar.start()
-            self._task = self._bar.add_task(self._doing, total=self._total, waits="")
+            self._task = self._bar.add_task(self._fitted(self._doing), total=self._total)
         elif self._task is not None:
             self._bar.update(self._task, total=self._total)
 
     def advanced(self, count: int) -> None:
         """Move the bar."""
-        self._update(advance=count, waits="")
+        self._update(self._doing, advance=count)
 
     def waiting(self, reason: str, seconds: float) -> None:
-        """Show beside the bar what is waited for."""
+        """Show beside the bar what is waited for, until something moves again."""
         if self._bar is None:
             self.started(0, 0)
-        self._update(waits=f"{reason}, {human.duration(seconds)}")
+        self._update(f"{human.duration(seconds)}: {human.without_urls(reason)}")
 
     def note(self, text: str) -> None:
         """Show a remark above the bar, which takes over stderr while it is there."""
         self._tell(text)
 
-    def _update(self, *, advance: int = 0, waits: str) -> None:
+    def _update(self, text: str, *, advance: int = 0) -> None:
         if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, advance=advance, waits=waits)
+            self._bar.update(self._task, advance=advance, description=self._fitted(text))
+
+    def _fitted(self, text: str) -> str:
+        """Return as much of a text as leaves the numbers their place."""
+        assert self._bar is not None
+        room = max(10, self._bar.console.width - _NUMBERS)
+        return text if len(text) <= room else f"{text[: room - 1]}…"

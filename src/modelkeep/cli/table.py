@@ -14,11 +14,29 @@ _GAP = "  "
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of text under headings; the columns named in `right` are aligned to the right."""
+    """Rows of text under headings; the columns named in `right` are aligned to the right.
+
+    Those in `spare` are left out, the first ones first, where a terminal is too narrow.
+    """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     right: frozenset[str] = frozenset()
+    spare: Sequence[str] = ()
+
+    def fitted(self, width: int) -> Table:
+        """Return the table without as many of its spare columns as a width demands."""
+        if not self.spare or max(map(len, self.plain())) <= width:
+            return self
+        dropped = self.columns.index(self.spare[0])
+        keep = [index for index in range(len(self.columns)) if index != dropped]
+        rest = Table(
+            [self.columns[index] for index in keep],
+            [[row[index] for index in keep] for row in self.rows],
+            self.right - {self.spare[0]},
+            self.spare[1:],
+        )
+        return rest.fitted(width)
 
     def plain(self) -> list[str]:
         """Return one line per row, the heading first, without colour and never cut."""
@@ -33,7 +51,7 @@ class Table:
         ]
 
     def rich(self) -> rich.table.Table:
-        """Return the same for a terminal, fitted to its width."""
+        """Return the same for a terminal that is wide enough."""
         from rich.table import Table as RichTable
         from rich.text import Text
 
@@ -42,8 +60,7 @@ class Table:
             table.add_column(
                 column.upper(),
                 justify="right" if column in self.right else "left",
-                no_wrap=column in self.right,
-                overflow="fold",
+                no_wrap=True,
                 style="cyan" if index == 0 else None,
             )
         for row in self.rows:

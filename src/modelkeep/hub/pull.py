@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelkeep.errors import BusyError, NotFoundError, UsageError
+from modelkeep.errors import BusyError, NotFoundError, UpstreamError, UsageError
 from modelkeep.hub import provenance, upstream
 from modelkeep.hub.acquire import Acquirer
 from modelkeep.hub.cache import HubCache
@@ -50,7 +50,8 @@ class Pulled:
     """What a pull or an add did. Sizes are bytes of files, times seconds.
 
     `bytes_fetched` is what had to be fetched, `bytes_stored` what is new in the store,
-    `bytes_linked` what was there already. `modes` counts how the files were put into the hub.
+    `bytes_linked` what was there already, `bytes_resumed` what of `bytes_fetched` an earlier run
+    had left. `modes` counts how the files were put into the hub.
     """
 
     repo: str
@@ -64,6 +65,7 @@ class Pulled:
     bytes_linked: int
     modes: dict[str, int]
     seconds: float
+    bytes_resumed: int = 0
 
 
 def pull(
@@ -81,12 +83,17 @@ def pull(
     started = time.monotonic()
     sweep(store.layout)
     repo = request.repo
-    commit, tree = _contents(hub, origin, request)
+    try:
+        commit, tree = _contents(hub, origin, request)
+    except UpstreamError as error:
+        commit, tree = _without_upstream(hub, request, error)
+        progress.note("offline: what the keep has of it is complete")
     _refuse_to_move_local_refs(store, hub, request, commit)
     files = upstream.select(tree, request.include, request.exclude)
     if not files:
         raise NotFoundError(
-            f"no file of `{repo}` matches", hint=f"it has {len(tree)} files: modelkeep show {repo}"
+            f"no file of `{repo}` matches",
+            hint=f"it has {len(tree)}, such as `{tree[0].path}`" if tree else None,
         )
     acquirer = Acquirer(
         store,
@@ -128,6 +135,7 @@ def pull(
         bytes_linked=sum(sizes.values()) - sum(tally.stored.values()),
         modes={mode.value: count for mode, count in sorted(placement.modes.items())},
         seconds=time.monotonic() - started,
+        bytes_resumed=min(tally.resumed, sum(tally.fetched.values())),
     )
 
 
@@ -140,6 +148,29 @@ def _contents(
         return revision, noted
     commit = origin.commit(repo, revision)
     return commit, hub.tree(repo, commit) or origin.tree(repo, commit)
+
+
+def _without_upstream(
+    hub: HubCache, request: Request, error: UpstreamError
+) -> tuple[str, tuple[TreeFile, ...]]:
+    """Return what the cache has of a request, if it has it all and offline mode was asked for.
+
+    Else raises the error, which then says if what was asked for is here all the same.
+    """
+    repo, revision = request.repo, request.revision
+    commit = hub.resolve(repo, revision)
+    tree = hub.tree(repo, commit) if commit else None
+    if commit is None or tree is None:
+        raise error
+    lacking = {file.path for file in hub.missing(repo, commit) or ()}
+    wanted = upstream.select(tree, request.include, request.exclude)
+    if any(file.path in lacking for file in wanted):
+        raise error
+    if not isinstance(error, upstream.OfflineError):
+        if wanted:
+            error.hint = f"the keep has it complete at {commit[:12]}; it loads"
+        raise error
+    return commit, tree
 
 
 def _refuse_to_move_local_refs(store: Store, hub: HubCache, request: Request, commit: str) -> None:

@@ -38,6 +38,10 @@ _LONGEST_WAIT_S = 60.0
 _TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 
 
+class OfflineError(UpstreamError):
+    """Offline mode is on, by a variable; nothing was tried."""
+
+
 class Upstream:
     """A Hub-compatible endpoint as one caller sees it.
 
@@ -129,7 +133,7 @@ class Upstream:
             try:
                 return question()
             except errors.OfflineModeIsEnabled as error:
-                raise UpstreamError(
+                raise OfflineError(
                     f"`{repo}` cannot be asked for: offline mode is on",
                     hint="unset HF_HUB_OFFLINE, or use what `modelkeep ls` shows",
                 ) from error
