@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -131,3 +132,56 @@ def test_a_login_shell_uses_the_keep(tmp_path: Path) -> None:
         check=True,
     )
     assert done.stdout == "/srv/a keep/hub"
+
+
+def loaders_look_in(profile: Path) -> str:
+    done = subprocess.run(
+        ["sh", "-c", f'. "{profile}"; printf %s "${{HF_HUB_CACHE-unset}}"'],
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
+
+
+def test_the_file_of_a_machine_does_nothing_without_the_keep(tmp_path: Path) -> None:
+    keep = tmp_path / "it's a keep"
+    profile = activate.install(keep, machine=True, profile=tmp_path / "modelkeep.sh")
+    assert loaders_look_in(profile) == "unset"
+    (keep / "hub").mkdir(parents=True)
+    assert loaders_look_in(profile) == f"{keep}/hub"
+
+
+@pytest.mark.parametrize(
+    ("above", "keep", "hub", "serves"),
+    [
+        (0o755, 0o755, 0o755, True),
+        (0o711, 0o711, 0o755, True),
+        (0o700, 0o755, 0o755, False),
+        (0o755, 0o700, 0o755, False),
+        (0o755, 0o755, 0o711, False),
+        (0o755, 0o2770, 0o2770, True),
+        (0o700, 0o2770, 0o2775, False),
+        (0o755, 0o770, 0o775, False),
+    ],
+)
+def test_whether_others_get_to_a_keep(above: int, keep: int, hub: int, serves: bool) -> None:
+    with TemporaryDirectory(dir="/var/tmp") as name:
+        folder = Path(name)
+        for path, mode in ((folder, above), (folder / "k", keep), (folder / "k/hub", hub)):
+            path.mkdir(exist_ok=True)
+            path.chmod(mode)
+        assert activate.serves_others(folder / "k") is serves
+        folder.chmod(0o700)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone activates for everybody")
+def test_root_keeps_a_private_keep_to_itself(tmp_path: Path) -> None:
+    keep = tmp_path / "keep"
+    (keep / "hub").mkdir(parents=True)
+    keep.chmod(0o700)
+    profile = tmp_path / "modelkeep.sh"
+    file = activate.install(keep, environ=user(tmp_path), profile=profile)
+    assert file == tmp_path / ".bashrc"
+    assert not profile.exists()

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
         "modelkeep init --activate",
     ),
 )
-@click.argument("directory", metavar="[DIR]", required=False, type=click.Path(file_okay=False))
+@click.argument(
+    "directory", metavar="[DIR]", required=False, type=click.Path(file_okay=False, readable=False)
+)
 @click.option(
     "--mode",
     type=click.Choice(MODES),
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 @click.option(
     "--activate",
     is_flag=True,
-    help="Let every loader use the keep from the next login on: yours, or for root everybody's.",
+    help="Let loaders use it from the next login on: yours, or for root all who can read it.",
 )
 @click.pass_obj
 def command(
@@ -73,3 +75,7 @@ def command(
         invocation.output.remark(lines.rstrip())
     else:
         invocation.output.remark(f"loaders use it from the next login on, by {file}")
+        if file == activation.PROFILE:
+            invocation.output.remark("that is so for every user who can read the keep")
+        elif os.geteuid() == 0:
+            invocation.output.remark("that is so for root alone: others cannot read the keep")

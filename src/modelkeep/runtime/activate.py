@@ -11,6 +11,7 @@ import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from shlex import quote
 
 from modelkeep.errors import SettingsError
 from modelkeep.fs import durable
@@ -44,13 +45,16 @@ def install(
 ) -> Path:
     """Write the lines where shells read them at start; return that file.
 
-    For the whole `machine`, which is the default for root, a file of its own; else a marked block
-    in the start-up file of the user's shell. Doing it again replaces what was written before. The
-    file keeps its owner and mode, and changes at once or not at all.
+    For the whole `machine`, which is the default for root where others can read the keep, a file
+    of its own, without effect on whoever cannot; else a marked block in the start-up file of the
+    user's shell. Doing it again replaces what was written before. The file keeps its owner and
+    mode, and changes at once or not at all.
     """
-    if os.geteuid() == 0 if machine is None else machine:
+    if machine is None:
+        machine = os.geteuid() == 0 and serves_others(keep)
+    if machine:
         durable.make_dirs(profile.parent)
-        text = b"# Written by `modelkeep init --activate`.\n" + os.fsencode(lines(keep))
+        text = b"# Written by `modelkeep init --activate`.\n" + os.fsencode(_guarded(keep))
         durable.write_bytes(profile, text)
         return profile
     path, shell = startup_file(environ)
@@ -65,6 +69,25 @@ def install(
     if new != old:
         _replace(target, new)
     return path
+
+
+def serves_others(keep: str | os.PathLike[str]) -> bool:
+    """Tell whether everybody, or a group keep's group, can get to a keep's models."""
+    hub = Path(keep).resolve() / "hub"
+    with explained("looking at", hub):
+        for folder in (hub, *hub.parents):
+            mode = folder.stat().st_mode
+            needed = stat.S_IROTH | stat.S_IXOTH if folder == hub else stat.S_IXOTH
+            of_group = folder in (hub, hub.parent) and mode & stat.S_ISGID
+            if mode & needed != needed and not (of_group and mode >> 3 & needed == needed):
+                return False
+    return True
+
+
+def _guarded(keep: str | os.PathLike[str]) -> str:
+    """Return the lines so that they do nothing for whoever cannot read the keep."""
+    hub = quote(str(Path(keep).absolute() / "hub"))
+    return f"if [ -r {hub} ] && [ -x {hub} ]; then\n{lines(keep)}fi\n"
 
 
 def startup_file(environ: Mapping[str, str]) -> tuple[Path, str]:
