@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from modelkeep.errors import UsageError
 from modelkeep.runtime import shells
 
 VALUES = {
@@ -80,7 +81,9 @@ def test_powershell_doubles_every_quote_it_takes_for_one() -> None:
     assert line == "$env:A = 'it''s \u2018\u2018x\u2019\u2019'"
 
 
-def test_docker_gets_its_options_whole() -> None:
-    words = shlex.split("\n".join(shells.lines(VALUES, ["GONE"], "docker")))
-    assert words[::2] == ["-e"] * len(VALUES)
-    assert dict(word.split("=", 1) for word in words[1::2]) == VALUES
+def test_docker_gets_the_lines_of_an_env_file() -> None:
+    values = {name: value for name, value in VALUES.items() if "\n" not in value}
+    lines = shells.lines(values, ["GONE"], "docker")
+    assert lines == [f"{name}={value}" for name, value in values.items()]
+    with pytest.raises(UsageError, match="env file"):
+        shells.lines(VALUES, [], "docker")

@@ -15,7 +15,7 @@ from modelkeep.runtime.shells import SHELLS
     examples=(
         'eval "$(modelkeep env)"',
         "modelkeep env --for fish | source",
-        'eval "docker run $(modelkeep env --for docker | xargs) IMAGE"',
+        "docker run --env-file <(modelkeep env --for docker) -v /srv/models:/srv/models IMAGE",
     ),
 )
 @click.option(
@@ -32,6 +32,7 @@ def command(invocation: Invocation, shell: str, wish: bool | None) -> None:
     """Print the variables that let loaders use the keep.
 
     Tokens, data sets and compiled code stay private. Whether to be offline is taken from what is
-    known already: nothing is asked over the network.
+    known already: nothing is asked over the network. For docker they are the lines of an
+    `--env-file`; the keep has to be mounted in the container at the path it has here.
     """
     launch.show_environment(invocation.output, invocation.keep, shell, wish)

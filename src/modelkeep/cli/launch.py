@@ -50,6 +50,11 @@ def show_environment(output: Output, keep: str | None, shell: str, wish: bool | 
 
     lines = shells.lines(found.set, found.unset, shell)
     output.emit({}, human=lines, quiet=lines)
+    if shell == "docker":
+        from shlex import quote
+
+        mount = quote(f"{place.value}:{place.value}")
+        output.remark(f"modelkeep: for docker run --env-file; the keep goes with it: -v {mount}")
 
 
 def start(

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from shlex import quote
 
+from modelkeep.errors import UsageError
+
 SHELLS = ("sh", "fish", "powershell", "docker")
 
 # PowerShell takes typographic quotes for straight ones.
@@ -15,8 +17,9 @@ _POWERSHELL_QUOTES = re.compile("(['\u2018\u2019\u201a\u201b])")
 def lines(variables: Mapping[str, str], unset: Iterable[str], shell: str) -> list[str]:
     """Return the lines that set and unset variables in `shell`, one of SHELLS.
 
-    For docker they are options of `docker run`, quoted as for sh; a new container has nothing to
-    unset.
+    For docker they are lines of an `--env-file`, whose values are taken as they are; a new
+    container has nothing to unset. UsageError for a value of several lines, which such a file
+    cannot hold.
     """
     put, drop = _FORMS[shell]
     return [
@@ -35,6 +38,12 @@ def _powershell(value: str) -> str:
     return f"'{doubled}'"
 
 
+def _one_line(value: str) -> str:
+    if "\n" in value or "\r" in value:
+        raise UsageError(f"an env file for docker cannot hold {value!r}", hint="rename that folder")
+    return value
+
+
 _FORMS: dict[str, tuple[Callable[[str, str], str], Callable[[str], str] | None]] = {
     "sh": (lambda n, v: f"export {n}={quote(v)}", lambda n: f"unset {n}"),
     "fish": (lambda n, v: f"set -gx {n} {_fish(v)}", lambda n: f"set -e {n}"),
@@ -42,5 +51,5 @@ _FORMS: dict[str, tuple[Callable[[str, str], str], Callable[[str], str] | None]]
         lambda n, v: f"$env:{n} = {_powershell(v)}",
         lambda n: f"Remove-Item Env:{n} -ErrorAction SilentlyContinue",
     ),
-    "docker": (lambda n, v: f"-e {quote(f'{n}={v}')}", None),
+    "docker": (lambda n, v: f"{n}={_one_line(v)}", None),
 }
