@@ -86,7 +86,10 @@ __all__ = [
 
 
 def open(directory: str | os.PathLike[str] | None = None) -> Keep:  # noqa: A001 - reads as modelkeep.open()
-    """Open a keep: the given directory, else MODELKEEP_HOME, else the default; made if missing."""
+    """Open a keep: the given directory, else MODELKEEP_HOME, else the default place.
+
+    Where there is none a private one is made; `Keep.open` raises NotFoundError instead.
+    """
     from modelkeep.keep import Keep
 
     return Keep.open_or_create(directory)

@@ -10,9 +10,10 @@ What a verb needs is imported when it is called: most wait for nothing else than
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from shlex import quote
+from typing import TYPE_CHECKING
 
 from modelkeep import settings as settings_module
 from modelkeep.errors import NotFoundError, ReadOnlyError, SettingsError, UsageError
@@ -21,11 +22,11 @@ from modelkeep.fs.oserrors import explained
 from modelkeep.fs.probe import is_read_only
 from modelkeep.hub import held
 from modelkeep.hub import listing as listings
+from modelkeep.hub.asked import asked, chosen, several
 from modelkeep.hub.cache import HubCache
 from modelkeep.hub.listing import Listing
-from modelkeep.hub.repo import DEFAULT_REVISION, Repo, RepoType, check_revision, parse
+from modelkeep.hub.repo import DEFAULT_REVISION, Repo, RepoType
 from modelkeep.settings import Decided, KeepSettings
-from modelkeep.store.digest import Digest
 from modelkeep.store.store import Mode, Store
 
 if TYPE_CHECKING:
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     from modelkeep.hub.upstream import Upstream
     from modelkeep.hub.where import Where
     from modelkeep.store.verify import VerifyReport
-
-_Choice = TypeVar("_Choice")
 
 _STORE = "store"
 _HUB = "hub"
@@ -55,6 +54,9 @@ class Keep:
         self.settings = settings
         self.hub = HubCache(directory / _HUB)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.directory)!r})"
+
     @classmethod
     def open(cls, directory: str | os.PathLike[str] | None = None) -> Keep:
         """Open a keep: the given one, else MODELKEEP_HOME, else the default place.
@@ -65,9 +67,10 @@ class Keep:
         try:
             store = Store.open(path / _STORE)
         except FileNotFoundError as error:
+            _refuse_dangling(path)
             raise NotFoundError(
                 f"there is no keep at `{path}`",
-                hint=f"start one: modelkeep init {path}, or pull something",
+                hint=f"start one: modelkeep init {quote(str(path))}, or pull something",
                 path=path,
             ) from error
         return cls(path, store, settings_module.read_keep_settings(path))
@@ -96,6 +99,7 @@ class Keep:
                 )
             return keep
         mode = mode or "private"
+        _refuse_dangling(path)
         _refuse_strangers(path)
         durable.make_dirs(path)
         if mode == "group":
@@ -137,8 +141,8 @@ class Keep:
         revision: str | None = None,
         *,
         type: str | None = None,  # noqa: A002 - the Hub's word
-        include: Sequence[str] = (),
-        exclude: Sequence[str] = (),
+        include: str | Iterable[str] = (),
+        exclude: str | Iterable[str] = (),
         force: bool = False,
         limit_rate: int | None = None,
         xet: str = "auto",
@@ -147,26 +151,27 @@ class Keep:
     ) -> Pulled:
         """Make a revision of a repo complete in the keep: `org/name[@revision]`.
 
-        `include` and `exclude` are file patterns as of `hf download`; `limit_rate` is bytes a
-        second; `force` lets a branch made by `add` follow upstream. `xet` is `auto`, `always` or
-        `never`: whether the Xet library fetches what upstream has in Xet; only ranges resume.
+        `include` and `exclude` are one or more file patterns as of `hf download`; `limit_rate` is
+        bytes a second; `force` lets a branch made by `add` follow upstream. `xet` is `auto`,
+        `always` or `never`: whether the Xet library fetches what upstream has in Xet; only ranges
+        resume.
         """
         from modelkeep.hub import pull as pulling
         from modelkeep.hub.progress import Progress
         from modelkeep.hub.xet import XetUse
 
-        name, wanted = _parse(repo, revision, type)
+        name, wanted = asked(repo, revision, type)
         self._require_writable()
         progress = progress or Progress()
         upstream = self.upstream(token=token, progress=progress)
         request = pulling.Request(
             name,
             wanted or DEFAULT_REVISION,
-            include=tuple(include),
-            exclude=tuple(exclude),
+            include=several(include),
+            exclude=several(exclude),
             force=force,
             limit_rate=limit_rate,
-            xet=_chosen(XetUse, "xet", xet),
+            xet=chosen(XetUse, "xet", xet),
         )
         return pulling.pull(self.store, self.hub, upstream, request, progress)
 
@@ -199,7 +204,7 @@ class Keep:
         from modelkeep.hub import add as adding
         from modelkeep.hub.progress import Progress
 
-        name, wanted = _parse(repo, revision, type)
+        name, wanted = asked(repo, revision, type)
         self._require_writable()
         return adding.add(
             self.store,
@@ -232,7 +237,7 @@ class Keep:
 
         if (into is None) == (to is None):
             raise UsageError("say where to: either --into CACHE or --to DIR")
-        name, wanted = _parse(repo, revision, type)
+        name, wanted = asked(repo, revision, type)
         target = held.find(self.hub, name, wanted)
         if not target.files:
             raise NotFoundError(
@@ -250,13 +255,13 @@ class Keep:
 
     def is_complete(self, repo: str | Repo, revision: str | None = None) -> bool:
         """Tell whether every file of a revision is here, so that it loads without a network."""
-        name, wanted = _parse(repo, revision, None)
+        name, wanted = asked(repo, revision, None)
         commit = self.hub.resolve(name, wanted or DEFAULT_REVISION)
-        return commit is not None and self.hub.missing(name, commit) == []
+        return commit is not None and held.is_complete(self.store.layout, self.hub, name, commit)
 
-    def list(self, patterns: Iterable[str] = ()) -> Listing:
+    def list(self, patterns: str | Iterable[str] = ()) -> Listing:
         """List the keep, or the repos that match any of the shell patterns."""
-        patterns = tuple(patterns)
+        patterns = several(patterns)
         if not patterns:
             return listings.listing(self.store, self.hub)
         repos = [
@@ -265,8 +270,10 @@ class Keep:
         return listings.listing(self.store, self.hub, repos)
 
     def show(self, repo: str | Repo) -> Listing:
-        """List one repo; NotFoundError where the keep does not have it."""
-        name, _ = _parse(repo, None, None)
+        """List one repo; NotFoundError where the keep lacks it, or the revision that is named."""
+        name, wanted = asked(repo, None, None)
+        if wanted is not None:
+            held.find(self.hub, name, wanted)
         found = listings.listing(self.store, self.hub, [name])
         if not found.repos:
             raise NotFoundError(
@@ -278,7 +285,7 @@ class Keep:
         """Tell which files a stock loader with this environment opens, and what decided it."""
         from modelkeep.hub.where import locate
 
-        name, wanted = _parse(repo, None, None)
+        name, wanted = asked(repo, None, None)
         decided = settings_module.loader_cache()
         return locate(self.store, self.hub, name, wanted, file, decided)
 
@@ -290,7 +297,7 @@ class Keep:
         """Decide what removing several repos or revisions together takes away."""
         from modelkeep.hub import remove as removing
 
-        named = [_parse(repo, revision, None) for repo, revision in targets]
+        named = [asked(repo, revision, None) for repo, revision in targets]
         return removing.plan(self.store, self.hub, named)
 
     def remove(self, plan: RemovalPlan) -> Removal:
@@ -304,25 +311,29 @@ class Keep:
         self,
         *repos: str | Repo,
         jobs: int | None = None,
+        begin: Callable[[int], None] | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> VerifyReport:
-        """Hash the blobs of repos, or of the whole store, and compare with their names. Offline."""
+        """Hash what loaders open of repos, or of the whole keep, and compare with names. Offline.
+
+        `begin` is told the bytes to be hashed, then `progress` of each piece, from several threads.
+        """
+        from modelkeep.hub import checks
         from modelkeep.store.verify import verify
 
-        return verify(self.store, sorted(self.digests(*repos)), jobs=jobs, progress=progress)
-
-    def digests(self, *repos: str | Repo) -> dict[Digest, int]:
-        """Return the blobs that repos use, or all of the store, with their sizes in bytes."""
-        if not repos:
-            return {digest: status.st_size for digest, status in self.store.blobs()}
-        sizes = {}
-        for repo in repos:
-            name, wanted = _parse(repo, None, None)
-            commits: list[str | None] = [wanted] if wanted else [*self.hub.commits(name)]
-            for commit in commits or [None]:
-                files = held.find(self.hub, name, commit).files
-                sizes.update({file.digest: file.size for file in files})
-        return sizes
+        found = checks.gather(self.store, self.hub, [asked(repo, None, None) for repo in repos])
+        if begin is not None:
+            begin(found.bytes)
+        return verify(
+            self.store,
+            sorted(found.blobs),
+            copies=found.copies,
+            missing=found.missing,
+            unverifiable=found.unverifiable,
+            users=lambda digest: checks.users(self.hub, digest),
+            jobs=jobs,
+            progress=progress,
+        )
 
     def _require_writable(self) -> None:
         if self.read_only:
@@ -333,27 +344,13 @@ class Keep:
             )
 
 
-def _parse(
-    repo: str | Repo,
-    revision: str | None,
-    type: str | None,  # noqa: A002 - the Hub's word
-) -> tuple[Repo, str | None]:
-    if isinstance(repo, Repo):
-        name, named = repo, None
-    else:
-        name, named = parse(repo, type=_chosen(RepoType, "type", type) if type else None)
-    if revision is not None:
-        check_revision(revision)
-        if named not in (None, revision):
-            raise UsageError(f"`{repo}` names a revision, and `{revision}` is another")
-    return name, revision or named
-
-
-def _chosen(choices: Callable[[str], _Choice], name: str, value: str) -> _Choice:
-    try:
-        return choices(value)
-    except ValueError as error:
-        raise UsageError(f"`{name}` cannot be `{value}`") from error
+def _refuse_dangling(path: Path) -> None:
+    if path.is_symlink() and not path.exists():
+        raise NotFoundError(
+            f"`{path}` is a link to `{path.readlink()}`, which is not there",
+            hint="mount or make what it points to, or remove the link",
+            path=path,
+        )
 
 
 def _refuse_strangers(path: Path) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelkeep.errors import SettingsError
+from modelkeep.errors import SettingsError, UsageError
 
 KEEP_FILE = "keep.toml"
 MODES = ("private", "group")
@@ -19,7 +19,10 @@ MODES = ("private", "group")
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """A value and what decided it: a variable, an option or a setting by `name`, from `source`."""
+    """A value and what decided it: a variable, an option or a setting by `name`, from `source`.
+
+    Both are `default` where nothing was said.
+    """
 
     name: str
     value: str
@@ -48,6 +51,10 @@ def read_keep_settings(keep: Path) -> KeepSettings:
         fields = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return KeepSettings()
+    except IsADirectoryError as error:
+        raise SettingsError(
+            f"`{path}` is a folder, not a file", hint="move it away", path=path
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(
             f"`{path}` is not valid TOML: {error}", hint="mend that line", path=path
@@ -86,10 +93,15 @@ def keep_directory(
 ) -> Decided:
     """Return which keep is meant: the option, MODELKEEP_HOME, or the default place."""
     if explicit is not None:
+        if not os.fspath(explicit):
+            raise UsageError(
+                "a keep needs a directory, and an empty name is none",
+                hint="leave it out for MODELKEEP_HOME or the default place",
+            )
         return Decided("--keep", os.path.abspath(os.path.expanduser(explicit)), "option")
     if home := environ.get("MODELKEEP_HOME"):
         return Decided("MODELKEEP_HOME", os.path.abspath(os.path.expanduser(home)), "environment")
-    return Decided("XDG_CACHE_HOME", os.path.join(_cache_home(environ), "modelkeep"), "default")
+    return _in_cache_home("modelkeep", environ)
 
 
 def endpoint(settings: KeepSettings, environ: Mapping[str, str] = os.environ) -> Decided | None:
@@ -111,12 +123,14 @@ def loader_cache(environ: Mapping[str, str] = os.environ) -> Decided:
             return Decided(name, _expand(environ[name]), "environment")
     if "HF_HOME" in environ:
         return Decided("HF_HOME", os.path.join(_expand(environ["HF_HOME"]), "hub"), "environment")
-    default = os.path.join(_cache_home(environ), "huggingface", "hub")
-    return Decided("XDG_CACHE_HOME", default, "default")
+    return _in_cache_home(os.path.join("huggingface", "hub"), environ)
 
 
-def _cache_home(environ: Mapping[str, str]) -> str:
-    return environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+def _in_cache_home(name: str, environ: Mapping[str, str]) -> Decided:
+    if home := environ.get("XDG_CACHE_HOME"):
+        return Decided("XDG_CACHE_HOME", os.path.join(home, name), "environment")
+    default = os.path.join(os.path.expanduser("~"), ".cache", name)
+    return Decided("default", default, "default")
 
 
 def _expand(text: str) -> str:

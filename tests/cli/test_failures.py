@@ -157,3 +157,98 @@ def test_what_is_added_cannot_stand_at_a_commit_or_at_two_revisions(
     fails(modelkeep("add", folder, "--as", "me/m", "--revision", "a" * 40), 2, "is a commit")
     fails(modelkeep("add", folder, "--as", "me/m@v2", "--revision", "v3"), 2, "`v3`")
     assert "me/m@v2" in modelkeep("add", folder, "--as", "me/m@v2").out
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed(pulled: Result, closed: str) -> None:
+    for arguments, code in (("--version", 0), ("ls", 0), ("rm org/tiny", 2), ("env", 0)):
+        done = subprocess.run(
+            ["sh", "-c", f'exec "{COMMAND}" {arguments} {closed}'],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == code, (arguments, done)
+        assert "Traceback" not in done.stderr
+
+
+def test_offline_mode_is_content_with_what_is_here(
+    modelkeep: Modelkeep, hub: Hub, pulled: Result
+) -> None:
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        result = modelkeep("pull", "org/tiny", env={name: "1"})
+        assert result.code == 0, result
+        assert "fetched 0 B" in result.out
+        assert "what the keep has of it is complete" in result.err
+        fails(modelkeep("pull", "org/other", env={name: "1"}), 5, "offline")
+    result = modelkeep("pull", "org/tiny", env={"HF_ENDPOINT": "http://127.0.0.1:9"})
+    fails(result, 5)
+    assert f"complete at {pulled.repos[0]['commit'][:12]}" in result.err
+
+
+def test_offline_mode_lets_nothing_incomplete_pass(
+    modelkeep: Modelkeep, hub: Hub, tiny_repo: Repository
+) -> None:
+    one = ("--include", "config.json")
+    assert modelkeep("pull", "org/tiny", *one).code == 0
+    assert modelkeep("pull", "org/tiny", *one, env={"HF_HUB_OFFLINE": "1"}).code == 0
+    fails(modelkeep("pull", "org/tiny", env={"HF_HUB_OFFLINE": "1"}), 5)
+
+
+def test_patterns_that_match_nothing_name_a_file(
+    modelkeep: Modelkeep, hub: Hub, tiny_repo: Repository
+) -> None:
+    result = modelkeep("pull", "org/tiny", "--include", "nothing*")
+    fails(result, 1, "matches")
+    assert "such as `" in result.err
+
+
+def test_places_that_are_no_keep(modelkeep: Modelkeep, tmp_path: Path, keep_dir: Path) -> None:
+    link = tmp_path / "a link"
+    link.symlink_to("nowhere")
+    for command in ("ls", "init"):
+        fails(modelkeep("--keep", link, command), 1, "`nowhere`, which is not there")
+    fails(modelkeep("--keep", "", "ls"), 2, "empty name")
+    assert f"modelkeep init '{tmp_path}/b c'" in modelkeep("--keep", tmp_path / "b c", "ls").err
+    assert modelkeep("init").code == 0
+    (keep_dir / "keep.toml").unlink()
+    (keep_dir / "keep.toml").mkdir()
+    fails(modelkeep("ls"), 2, "is a folder")
+
+
+def test_a_working_directory_that_is_gone(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    done = subprocess.run(
+        ["sh", "-c", f'rmdir "{gone}"; exec "{COMMAND}" --keep x ls'],
+        cwd=gone,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: the working directory is gone\n")
+
+
+def test_show_knows_revisions(modelkeep: Modelkeep, pulled: Result) -> None:
+    assert modelkeep("show", "org/tiny@main").code == 0
+    fails(modelkeep("show", "org/tiny@v9"), 1, "`org/tiny@v9`")
+
+
+def test_the_line_that_loads_what_was_added_names_its_revision(
+    modelkeep: Modelkeep, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    out = modelkeep("add", folder, "--as", "me/m@v3").out
+    assert out.startswith("me/m@v3 ")
+    assert 'from_pretrained("me/m", revision="v3")' in out
+
+
+def test_completion_offers_what_ls_lists(
+    modelkeep: Modelkeep, pulled: Result, keep_dir: Path
+) -> None:
+    (keep_dir / "hub/models--org--empty/refs").mkdir(parents=True)
+    words = {"COMP_WORDS": "modelkeep show org/", "COMP_CWORD": "2"}
+    result = modelkeep(env={"_MODELKEEP_COMPLETE": "bash_complete", **words})
+    assert result.out == "plain,org/tiny\n"

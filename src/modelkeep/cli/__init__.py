@@ -10,8 +10,9 @@ def main() -> int:
     arguments = sys.argv[1:]
     if arguments in (["--version"], ["-V"]):
         # Answered here because the parser alone takes longer to import than all of this.
-        from modelkeep.cli.output import Output
+        from modelkeep.cli.output import Output, prepare_streams
 
+        prepare_streams()
         Output().version()
         return 0
     from modelkeep.cli import quick

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from modelkeep.cli.options import Invocation
-from modelkeep.errors import ModelkeepError, UsageError
+from modelkeep.errors import ModelkeepError, NotFoundError, UsageError
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
@@ -72,5 +72,10 @@ def from_os(error: OSError) -> ModelkeepError:
     """Return what the system refused, where no layer below has said what it was for."""
     from modelkeep.fs.oserrors import translate
 
+    if isinstance(error, FileNotFoundError) and error.filename is None:
+        try:
+            Path.cwd()
+        except FileNotFoundError:
+            return NotFoundError("the working directory is gone", hint="go to another one: cd")
     path = None if error.filename is None else Path(os.fsdecode(error.filename))
     return translate(error, path, doing="working")

@@ -110,7 +110,7 @@ def shared_options() -> list[click.Parameter]:
 
 
 def _record(ctx: click.Context, parameter: click.Parameter, value: str | bool | None) -> None:
-    if not value:
+    if value is None or value is False:
         return  # not given here; it may have been given on the other side of the command
     invocation = ctx.ensure_object(Invocation)
     if parameter.name == "format":
@@ -140,7 +140,7 @@ class RepoName(click.types.StringParamType):
         invocation = ctx.find_object(Invocation)
         explicit = invocation.keep if invocation else None
         hub = HubCache(Path(settings.keep_directory(explicit).value, "hub"))
-        repos = map(str, hub.repos())
+        repos = (str(repo) for repo in hub.repos() if any(True for _ in hub.commits(repo)))
         return [CompletionItem(repo) for repo in repos if repo.startswith(incomplete)]
 
 

@@ -37,7 +37,7 @@ def command(invocation: Invocation, repo: str, file: str | None) -> None:
         quiet=[str(located.path) for located in found.files],
     )
     decided = found.decided_by
-    by = f"{decided.name}, {decided.source}"
+    by = ", ".join(dict.fromkeys((decided.name, decided.source)))
     invocation.output.remark(f"loaders of this shell look in {decided.value} ({by})")
     if not any(located.path.is_relative_to(decided.value) for located in found.files):
         invocation.output.remark("it is not there; this is what the keep has")

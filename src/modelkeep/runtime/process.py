@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from shlex import quote
 from typing import NoReturn
 
 from modelkeep.errors import ModelkeepError
@@ -92,7 +93,7 @@ def _cannot_execute(program: str, error: PermissionError) -> CannotExecuteError:
         return CannotExecuteError(f"`{program}` is a folder, not a command", path=program)
     return CannotExecuteError(
         f"`{program}` cannot be executed by you",
-        hint=f"chmod +x {program}" if not os.access(program, os.X_OK) else None,
+        hint=f"chmod +x {quote(program)}" if not os.access(program, os.X_OK) else None,
         path=program,
         errno=error.errno,
     )
