@@ -6,12 +6,14 @@ import os
 import shutil
 import stat
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
 from huggingface_hub import scan_cache_dir, snapshot_download
 
-from modelkeep.errors import NotFoundError, UsageError
+from modelkeep.errors import NotFoundError, ReadOnlyError, UsageError
+from modelkeep.hub.link import Linked
 from modelkeep.keep import Keep
 from tests import filesystems
 from tests.hub import Hub, Repository
@@ -148,6 +150,31 @@ def test_a_folder_may_share_inodes_if_asked(keep: Keep, large: Repository, tmp_p
     assert weights.read_bytes() == LARGE["model.safetensors"]
 
 
+@pytest.mark.parametrize("obstacle", ["file for a folder", "pipe", "missing blob", "a file"])
+def test_a_refusal_writes_nothing(keep: Keep, hub: Hub, tmp_path: Path, obstacle: str) -> None:
+    repo = hub.repo("org/deep")
+    repo.commit({"a.json": b"1", "sub/b.json": b"2", "z.json": b"3"})
+    keep.pull(repo.id)
+    folder = tmp_path / "plain"
+    if obstacle == "a file":
+        folder.write_bytes(b"mine")
+    else:
+        folder.mkdir()
+    if obstacle == "file for a folder":
+        (folder / "sub").write_bytes(b"mine")
+    elif obstacle == "pipe":
+        os.mkfifo(folder / "z.json")
+    elif obstacle == "missing blob":
+        last = next(f.digest for f in held_by(keep, repo.id).tree if f.path == "z.json")
+        keep.store.path(last).unlink()
+    before = sorted(tmp_path.rglob("plain*/**"))
+
+    with pytest.raises((UsageError, NotFoundError)):
+        keep.link(repo.id, to=folder)
+
+    assert sorted(tmp_path.rglob("plain*/**")) == before
+
+
 @pytest.mark.parametrize("obstacle", ["shorter", "same size", "folder", "dangling"])
 def test_strangers_are_refused_before_anything_is_written(
     keep: Keep, large: Repository, tmp_path: Path, obstacle: str
@@ -223,6 +250,55 @@ def test_a_reader_may_link_out_of_a_keep_it_cannot_write(hub: Hub) -> None:
 
         assert filesystems.as_user(12345, link)["copy"] == 2
         assert content(top / "theirs") == LARGE
+
+
+def test_a_reader_may_link_a_keep_it_cannot_write_into_its_cache(hub: Hub) -> None:
+    with filesystems.public_directory() as top:
+        repo = hub.repo("org/large")
+        repo.commit(LARGE)
+        keep = Keep.create(top / "keep")
+        keep.pull(repo.id)
+        os.chmod(top / "keep", 0o755)  # noqa: PTH101
+
+        def link(symlink: bool) -> Linked:
+            return Keep.open(top / "keep").link(repo.id, into=top / "cache", symlink=symlink)
+
+        with pytest.raises(ReadOnlyError, match="cannot be written by you"):
+            filesystems.as_user(12345, partial(link, True))
+        assert not (top / "cache").exists()
+        linked = filesystems.as_user(12345, partial(link, False))
+
+        assert linked.files == 2
+        assert "not registered" in linked.reasons[-1]
+        assert not any("--symlink" in reason for reason in linked.reasons)
+        assert [root.id for root in keep.store.roots] == ["hub"]
+        keep.remove(keep.plan_removal(repo.id))
+        found = snapshot_download(repo.id, cache_dir=top / "cache", local_files_only=True)
+        assert content(Path(found)) == LARGE
+
+
+def test_who_gets_copies_of_anothers_files_is_told_what_helps(hub: Hub) -> None:
+    if Path("/proc/sys/fs/protected_hardlinks").read_text().strip() != "1":
+        pytest.skip("everybody may link everybody's files here")
+    with filesystems.public_directory() as top:
+        repo = hub.repo("org/large")
+        repo.commit(LARGE)
+        keep = Keep.create(top / "keep")
+        keep.pull(repo.id)
+        for path in [top / "keep", *(top / "keep").rglob("*")]:
+            if path.is_dir():
+                path.chmod(0o777)
+
+        def link(cache: str, symlink: bool) -> Linked:
+            return Keep.open(top / "keep").link(repo.id, into=top / cache, symlink=symlink)
+
+        linked = filesystems.as_user(12345, partial(link, "one", False))
+        assert linked.modes["copy"] == 2
+        assert any("EPERM" in reason for reason in linked.reasons)
+        assert "--symlink takes no space" in linked.reasons[-1]
+        linked = filesystems.as_user(12345, partial(link, "two", True))
+        assert (linked.modes["copy"], linked.modes["symlink"]) == (1, 1)
+        assert not any("--symlink" in reason for reason in linked.reasons)
 
 
 def test_tiny_files_survive_their_editing_in_the_linked_cache(
