@@ -89,7 +89,9 @@ class Keep:
         the caller's own where it is left out. A crash leaves something the same call completes.
         """
         path = Path(settings_module.keep_directory(directory).value)
-        if (path / _STORE / "STORE.json").exists():
+        with explained("looking at", path):
+            there = (path / _STORE / "STORE.json").exists()
+        if there:
             keep = cls.open(path)
             if mode not in (None, keep.store.mode):
                 raise SettingsError(

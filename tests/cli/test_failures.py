@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -252,3 +254,23 @@ def test_completion_offers_what_ls_lists(
     words = {"COMP_WORDS": "modelkeep show org/", "COMP_CWORD": "2"}
     result = modelkeep(env={"_MODELKEEP_COMPLETE": "bash_complete", **words})
     assert result.out == "plain,org/tiny\n"
+
+
+def test_a_pull_of_what_is_there_says_that_nothing_was_placed(
+    modelkeep: Modelkeep, hub: Hub, pulled: Result
+) -> None:
+    assert pulled.repos[0]["files_placed"] == pulled.repos[0]["files"]
+    assert "placed  nothing" in modelkeep("pull", "org/tiny").out
+    document = modelkeep("pull", "org/tiny", "--format", "json")
+    assert document.repos[0]["files_placed"] == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
+def test_a_folder_of_somebody_else_is_no_place_for_a_keep() -> None:
+    with TemporaryDirectory(dir="/var/tmp") as closed:
+        done = subprocess.run(
+            [COMMAND, "init", closed], user=65534, group=65534, extra_groups=[], cwd="/",
+            capture_output=True, text=True,
+        )  # fmt: skip
+    assert done.returncode == 4, done
+    assert "looking at" in done.stderr

@@ -30,8 +30,10 @@ def report(invocation: Invocation, pulled: Pulled, revision: str | None) -> None
         f"{repo}@{revision}  {human.commit(pulled.commit)}  {what}",
         f"  {fetched(pulled)}, {stored}, {saved}",
     ]
-    if pulled.modes:
+    if pulled.files_placed:
         lines.append(f"  placed  {placement(pulled.modes)}")
+    elif pulled.files:
+        lines.append("  placed  nothing: all files are where loaders look")
     code = loading_line(pulled.repo, pulled.type, revision, pulled.snapshot)
     lines.append(f"  load    {code or pulled.snapshot}")
     invocation.output.show(lines)

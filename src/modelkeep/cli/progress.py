@@ -20,6 +20,7 @@ _LINE_INTERVAL_S = 5.0
 _SHORT_WAIT_S = 2.0
 _WIDE = 60
 _NUMBERS = 48  # columns for bytes, rate, time left and a short bar
+_BYTES = 20
 
 
 class Display(Progress, AbstractContextManager["Display"]):
@@ -162,5 +163,6 @@ class Bar(Display):
     def _fitted(self, text: str) -> str:
         """Return as much of a text as leaves the numbers their place."""
         assert self._bar is not None
-        room = max(10, self._bar.console.width - _NUMBERS)
+        width = self._bar.console.width
+        room = max(10, width - (_NUMBERS if width >= _WIDE else _BYTES))
         return text if len(text) <= room else f"{text[: room - 1]}…"

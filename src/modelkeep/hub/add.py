@@ -143,6 +143,7 @@ def add(
         bytes_linked=sum({file.digest: file.size for file in tree}.values()) - stored,
         modes={mode.value: count for mode, count in sorted(placement.modes.items())},
         seconds=time.monotonic() - started,
+        files_placed=placement.placed,
     )
 
 

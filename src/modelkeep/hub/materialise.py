@@ -33,10 +33,12 @@ FOREIGN_RUNGS = (LinkMode.HARDLINK, LinkMode.REFLINK, LinkMode.COPY)
 class Placement:
     """What placing blobs did: how many by which link mode, bytes copied, bytes of all files.
 
-    `reasons` tells why a better mode was not used.
+    `placed` counts the files that were put there just now. `reasons` tells why a better mode was
+    not used.
     """
 
     files: int = 0
+    placed: int = 0
     bytes_total: int = 0
     bytes_copied: int = 0
     modes: Counter[LinkMode] = field(default_factory=Counter)
@@ -51,6 +53,7 @@ class Placement:
     def add(self, file: TreeFile, placed: Placed) -> None:
         """Count a file that was placed just now, and what that took."""
         self.count(file, placed.mode)
+        self.placed += 1
         self.bytes_copied += placed.bytes_copied
         if placed.reason:
             self.reasons.add(placed.reason)

@@ -51,7 +51,8 @@ class Pulled:
 
     `bytes_fetched` is what had to be fetched, `bytes_stored` what is new in the store,
     `bytes_linked` what was there already, `bytes_resumed` what of `bytes_fetched` an earlier run
-    had left. `modes` counts how the files were put into the hub.
+    had left. `modes` counts how the files were put into the hub, `files_placed` those of them for
+    which that was done just now.
     """
 
     repo: str
@@ -66,6 +67,7 @@ class Pulled:
     modes: dict[str, int]
     seconds: float
     bytes_resumed: int = 0
+    files_placed: int = 0
 
 
 def pull(
@@ -135,6 +137,7 @@ def pull(
         bytes_linked=sum(sizes.values()) - sum(tally.stored.values()),
         modes={mode.value: count for mode, count in sorted(placement.modes.items())},
         seconds=time.monotonic() - started,
+        files_placed=placement.placed,
         bytes_resumed=min(tally.resumed, sum(tally.fetched.values())),
     )
 
