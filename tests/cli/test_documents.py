@@ -61,13 +61,16 @@ def test_ls_and_show_say_what_the_keep_holds(modelkeep: Modelkeep, pulled: Resul
     }  # fmt: skip
     commit = pulled.repos[0]["commit"]
     assert repo["refs"] == {"main": commit}
-    assert repo["revisions"] == [{"commit": commit, "files": 3, "bytes": SIZE, "complete": True}]
+    assert repo["revisions"] == [
+        {"commit": commit, "files": 3, "bytes": SIZE, "complete": True, "damaged": None}
+    ]
     assert repo["bytes_total"] == repo["bytes_unique"] == SIZE
     assert repo["bytes_unsettled"] == 0
     assert TIME.fullmatch(repo["last_used"])
     assert repo["pinned"] is False
     assert repo["source"].startswith("http://127.0.0.1:")
     assert document["store"] == {"blobs": 3, "bytes": SIZE, "bytes_saved": 0}
+    repo["revisions"][0]["damaged"] = 0
     assert modelkeep("show", "org/tiny", "--format", "json").document == document
 
 
@@ -116,7 +119,7 @@ def test_verify_names_what_is_bad_and_ends_with_1(
     good = modelkeep("verify", "--format", "json")
     assert good.code == 0
     assert good.document | {"seconds": 0} == {
-        "schema": 1, "files": 3, "bytes": SIZE, "seconds": 0,
+        "schema": 1, "files": 6, "bytes": 2 * SIZE, "seconds": 0,
         "corrupt": [], "missing": [], "repaired": [], "unverifiable": [],
     }  # fmt: skip
 
@@ -130,8 +133,12 @@ def test_verify_names_what_is_bad_and_ends_with_1(
     assert corrupt["path"] == str(blob)
     assert corrupt["repos"] == ["org/tiny"]
     assert DIGEST.fullmatch(corrupt["found"])
+    (revision,) = modelkeep("show", "org/tiny", "--format", "json").repos[0]["revisions"]
+    assert (revision["complete"], revision["damaged"]) == (False, 1)
+    assert "(corrupt)" in modelkeep("show", "org/tiny").out
     shown = modelkeep("verify")
     assert shown.code == 1
+    assert "modelkeep pull" in shown.err
     assert "org/tiny" in shown.out
 
 

@@ -71,7 +71,8 @@ def test_an_edited_small_file_is_not_intact(filled: Keep) -> None:
     (file,) = filled.where("org/tiny", "config.json").files
 
     assert file.intact is False
-    assert filled.verify().ok
+    (bad,) = filled.verify().corrupt
+    assert bad.path == str(file.blob)
 
 
 def test_a_damaged_large_file_is_not_intact_once_it_shows(keep: Keep, hub: Hub) -> None:

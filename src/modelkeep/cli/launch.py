@@ -193,9 +193,10 @@ def _look(place: Decided, models: Sequence[str]) -> list[NamedModel]:
         return []
     from modelkeep.hub.cache import HubCache
     from modelkeep.runtime.named import look
+    from modelkeep.store.layout import StoreLayout
 
-    hub = HubCache(Path(place.value, "hub"))
-    return [look(hub, name) for name in models]
+    layout, hub = StoreLayout(Path(place.value, "store")), HubCache(Path(place.value, "hub"))
+    return [look(layout, hub, name) for name in models]
 
 
 def _mark_used(place: Decided, named: Sequence[NamedModel]) -> None:

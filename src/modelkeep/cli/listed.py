@@ -32,7 +32,9 @@ def row(repo: ListedRepo) -> tuple[str, ...]:
 def state(repo: ListedRepo) -> str:
     """Say in a word or two what is special about a repo."""
     words = []
-    if any(revision.complete is False for revision in repo.revisions):
+    if any(revision.damaged for revision in repo.revisions):
+        words.append("corrupt")
+    if any(revision.complete is False and not revision.damaged for revision in repo.revisions):
         words.append("partial")
     if repo.bytes_unsettled:
         words.append("unsettled")

@@ -58,4 +58,6 @@ def _revisions(repo: ListedRepo) -> Table:
 
 
 def _complete(revision: Revision) -> str:
+    if revision.damaged:
+        return f"no, {human.counted(revision.damaged, 'file')} damaged"
     return {True: "yes", False: "no", None: "unknown"}[revision.complete]

@@ -20,7 +20,7 @@ from modelkeep.store.verify import VerifyReport
     ),
 )
 @click.argument("repos", metavar="[REPO[@REV]]...", nargs=-1, type=REPO)
-@click.option("--all", "everything", is_flag=True, help="The whole store, as without a REPO.")
+@click.option("--all", "everything", is_flag=True, help="The whole keep, as without a REPO.")
 @click.option(
     "--jobs", type=click.IntRange(min=1), metavar="N", help="Files at once; one per core if unset."
 )
@@ -30,19 +30,21 @@ def command(
 ) -> int:
     """Hash what is stored and compare it with its names.
 
-    Needs no network: the name of every file in the store is its checksum. What is found bad is
-    marked, so that nothing new uses it. The exit code is 1 while something is bad.
+    Needs no network: the name of every content is its checksum. Covers the store and what loaders
+    open in the hub, files that other clients brought included. What is found bad is marked, so that
+    nothing new uses it, and `modelkeep pull` repairs it. The exit code is 1 while something is bad.
     """
     if repos and everything:
         raise click.UsageError("--all goes without a REPO")
     keep = invocation.open_keep()
     with invocation.output.progress("verify") as progress:
-        digests = keep.digests(*repos)
-        progress.begin(sum(digests.values()))
-        found = keep.verify(*repos, jobs=jobs, progress=progress.advanced)
+        found = keep.verify(*repos, jobs=jobs, begin=progress.begin, progress=progress.advanced)
     invocation.output.emit(fields(found), human=_lines(found), quiet=_bad(found))
     if found.corrupt or found.missing:
-        invocation.output.remark("get it anew: modelkeep rm REPO, then modelkeep pull REPO")
+        invocation.output.remark(
+            "repair it: modelkeep pull REPO fetches what is bad or gone, for all that use it;"
+            " modelkeep add does so for what was added"
+        )
     return 0 if found.ok else 1
 
 
@@ -63,5 +65,5 @@ def _lines(found: VerifyReport) -> list[str]:
 
 def _bad(found: VerifyReport) -> list[str]:
     corrupt = [bad.digest for bad in found.corrupt]
-    unread = [bad.digest for bad in found.unverifiable]
+    unread = [bad.digest or bad.path for bad in found.unverifiable]
     return [str(digest) for digest in (*corrupt, *found.missing, *unread)]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from modelkeep.errors import NotFoundError
 from modelkeep.hub.cache import HubCache
 from modelkeep.hub.repo import DEFAULT_REVISION, Repo
 from modelkeep.hub.tree import TreeFile
+from modelkeep.store import meta as metas
+from modelkeep.store.layout import StoreLayout
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +38,29 @@ def find(hub: HubCache, repo: Repo, revision: str | None) -> Held:
     refs = tuple(ref for ref, held in hub.refs(repo).items() if held == commit)
     files = tuple(file for file in tree if file.path not in lacking)
     return Held(repo, commit, refs, tree, files)
+
+
+def is_complete(layout: StoreLayout, hub: HubCache, repo: Repo, commit: str) -> bool:
+    """Tell whether a revision loads: every file is here, and none is known to be damaged."""
+    return hub.missing(repo, commit) == [] and not damaged(layout, hub, repo, commit)
+
+
+def damaged(layout: StoreLayout, hub: HubCache, repo: Repo, commit: str) -> list[str]:
+    """Return the files of a revision that are known to be bad: marked so, or of a wrong size.
+
+    Hashes nothing. Nothing is known where nobody noted what the commit should hold.
+    """
+    top = hub.snapshot(repo, commit)
+    return [
+        file.path
+        for file in hub.tree(repo, commit) or ()
+        if _is_damaged(layout, file, f"{top}/{file.path}")
+    ]
+
+
+def _is_damaged(layout: StoreLayout, file: TreeFile, path: str) -> bool:
+    try:
+        size = os.stat(path).st_size  # noqa: PTH116 - asked before every command of `exec`
+    except OSError:
+        return False  # missing, which is another matter
+    return size != file.size or metas.is_marked(layout.meta_name(file.digest))

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from modelkeep.fs.links import COPY_BELOW
-from modelkeep.hub import provenance
+from modelkeep.hub import held, provenance
 from modelkeep.hub.cache import HubCache
 from modelkeep.hub.repo import DEFAULT_REVISION, Repo
 from modelkeep.hub.scan import ScannedRepo, ScannedRevision, scan
@@ -21,12 +21,17 @@ from modelkeep.times import utc_text
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """A snapshot. `complete` is None where nobody noted what the commit should hold."""
+    """A snapshot. `complete` is None where nobody noted what the commit should hold.
+
+    `damaged` counts files known to be bad, which make a revision incomplete; None where nobody
+    looked, as in a listing of everything.
+    """
 
     commit: str
     files: int
     bytes: int
     complete: bool | None
+    damaged: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +75,17 @@ class Listing:
 
 
 def listing(store: Store, hub: HubCache, repos: Iterable[Repo] | None = None) -> Listing:
-    """List the keep, or some of its repos. Safe beside anything; a moving repo may be half seen."""
+    """List the keep, or some of its repos. Safe beside anything; a moving repo may be half seen.
+
+    Of some repos it is also told which files are known to be damaged.
+    """
     scans = [scan(hub, repo) for repo in hub.repos()]
     users = Counter(name for scanned in scans for name in scanned.blobs)
     settled = store.roots.own_hub().paths()
     pinned = store.is_leased()
     wanted = None if repos is None else set(repos)
     listed = [
-        _listed(store, scanned, users, settled, pinned=pinned)
+        _listed(store, scanned, users, settled, pinned=pinned, look=hub if wanted else None)
         for scanned in scans
         if scanned.revisions and (wanted is None or scanned.repo in wanted)
     ]
@@ -92,6 +100,7 @@ def _listed(
     settled: frozenset[str],
     *,
     pinned: bool,
+    look: HubCache | None,
 ) -> ListedRepo:
     repo, blobs = found.repo, found.blobs
     folder = repo.folder
@@ -111,10 +120,7 @@ def _listed(
         repo=repo.id,
         type=repo.type.value,
         refs=found.refs,
-        revisions=tuple(
-            Revision(revision.commit, revision.files, revision.bytes, revision.complete)
-            for revision in found.revisions
-        ),
+        revisions=tuple(_revision(store, repo, revision, look) for revision in found.revisions),
         bytes_total=sum(blobs.values()) + plain,
         bytes_unique=sum(map(blobs.__getitem__, own)) + plain,
         bytes_unsettled=plain
@@ -123,6 +129,15 @@ def _listed(
         pinned=pinned,
         source=next(filter(None, known), None),
     )
+
+
+def _revision(store: Store, repo: Repo, found: ScannedRevision, look: HubCache | None) -> Revision:
+    damaged = None
+    complete = found.complete
+    if look is not None and complete is not None:
+        damaged = len(held.damaged(store.layout, look, repo, found.commit))
+        complete = complete and not damaged
+    return Revision(found.commit, found.files, found.bytes, complete, damaged)
 
 
 def _telling(found: ScannedRevision, blobs: dict[str, int], own: frozenset[str]) -> list[str]:

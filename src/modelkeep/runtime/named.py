@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from modelkeep.hub import held
 from modelkeep.hub.cache import HubCache
 from modelkeep.hub.repo import DEFAULT_REVISION, Repo, RepoType, is_commit, parse
 from modelkeep.store import uses
@@ -15,9 +16,9 @@ from modelkeep.store.layout import StoreLayout
 class NamedModel:
     """A repo and revision as somebody named them, and what is here.
 
-    `commit` is None where the keep has nothing, `missing` counts the files it lacks and is None
-    where nobody noted what there should be. `since` is the POSIX time at which the revision was
-    last asked for upstream.
+    `commit` is None where the keep has nothing, `missing` counts the files it lacks or knows to be
+    damaged and is None where nobody noted what there should be. `since` is the POSIX time at which
+    the revision was last asked for upstream.
     """
 
     name: str
@@ -40,14 +41,17 @@ class NamedModel:
         return self.complete and self.repo.type is not RepoType.DATASET
 
 
-def look(hub: HubCache, text: str) -> NamedModel:
-    """Find out what a hub cache has of `org/name[@revision]`. InvalidRepoError for no name."""
+def look(layout: StoreLayout, hub: HubCache, text: str) -> NamedModel:
+    """Find out what a keep has of `org/name[@revision]`. InvalidRepoError for no name."""
     repo, revision = parse(text)
     wanted = revision or DEFAULT_REVISION
     commit = hub.resolve(repo, wanted)
     if commit is None:
         return NamedModel(text, repo)
     missing = hub.missing(repo, commit)
+    lacking = None
+    if missing is not None:
+        lacking = len(missing) + len(held.damaged(layout, hub, repo, commit))
     asked = (
         hub.snapshot(repo, commit)
         if is_commit(wanted)
@@ -57,7 +61,7 @@ def look(hub: HubCache, text: str) -> NamedModel:
         since = asked.stat().st_mtime
     except OSError:
         since = None
-    return NamedModel(text, repo, commit, None if missing is None else len(missing), since)
+    return NamedModel(text, repo, commit, lacking, since)
 
 
 def mark_used(layout: StoreLayout, hub: HubCache, model: NamedModel) -> None:

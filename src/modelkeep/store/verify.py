@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from modelkeep.errors import ModelkeepError
 from modelkeep.fs.oserrors import explained
@@ -19,8 +20,18 @@ from modelkeep.times import utc_now
 
 
 @dataclass(frozen=True, slots=True)
+class Copy:
+    """A file outside the store that should have a content of `size` bytes, and whose it is."""
+
+    digest: Digest
+    path: Path
+    size: int
+    user: str
+
+
+@dataclass(frozen=True, slots=True)
 class Corrupt:
-    """A blob whose bytes are not what its name says; `found` is the digest they have."""
+    """A file whose bytes are not what its name says; `found` is the digest they have."""
 
     digest: Digest
     path: str
@@ -30,9 +41,9 @@ class Corrupt:
 
 @dataclass(frozen=True, slots=True)
 class Unverifiable:
-    """A blob that could not be read, and why."""
+    """A file that could not be checked, and why; `digest` is None where its name tells none."""
 
-    digest: Digest
+    digest: Digest | None
     path: str
     reason: str
 
@@ -72,25 +83,40 @@ def verify(
     store: Store,
     digests: Iterable[Digest],
     *,
+    copies: Iterable[Copy] = (),
+    missing: Iterable[Digest] = (),
+    unverifiable: Iterable[Unverifiable] = (),
+    users: Callable[[Digest], tuple[str, ...]] | None = None,
     jobs: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> VerifyReport:
-    """Hash blobs in parallel and compare them with their names.
+    """Hash blobs, and copies of them, in parallel and compare them with their names.
 
     The result is written to each side file where the caller may write: a bad blob is marked at
-    once, so that nothing new links it. `progress` is called from several threads with byte counts.
+    once, so that nothing new links it. `missing` and `unverifiable` are what was known before.
+    `users` tells which repos use a blob; without it, those it came from are named. `progress` is
+    called from several threads with byte counts.
     """
     started = time.monotonic()
+
+    def check(item: Digest | Copy) -> tuple[_Finding, int]:
+        if isinstance(item, Copy):
+            return _check_copy(item, progress)
+        return _check(store, item, users, progress)
+
+    items: list[Digest | Copy] = [*digests, *copies]
     with ThreadPoolExecutor(jobs or _cores()) as pool:
-        results = list(pool.map(lambda digest: _check(store, digest, progress), digests))
+        results = list(pool.map(check, items))
+    gone = {found.digest for found, _ in results if isinstance(found, _Missing)}
+    unread = tuple(found for found, _ in results if isinstance(found, Unverifiable))
     return VerifyReport(
         files=len(results),
         bytes=sum(size for _, size in results),
         seconds=time.monotonic() - started,
         corrupt=tuple(found for found, _ in results if isinstance(found, Corrupt)),
-        missing=tuple(found.digest for found, _ in results if isinstance(found, _Missing)),
+        missing=tuple(sorted(gone.union(missing))),
         repaired=tuple(found.digest for found, _ in results if isinstance(found, _Repaired)),
-        unverifiable=tuple(found for found, _ in results if isinstance(found, Unverifiable)),
+        unverifiable=(*unread, *unverifiable),
     )
 
 
@@ -105,7 +131,10 @@ _Finding = Corrupt | Unverifiable | _Missing | _Repaired | None
 
 
 def _check(
-    store: Store, digest: Digest, progress: Callable[[int], None] | None
+    store: Store,
+    digest: Digest,
+    users: Callable[[Digest], tuple[str, ...]] | None,
+    progress: Callable[[int], None] | None,
 ) -> tuple[_Finding, int]:
     path = store.path(digest)
     try:
@@ -124,5 +153,18 @@ def _check(
         metas.write(side, meta)
     if not bad:
         return _Repaired(digest) if old.bad_since else None, size
-    repos = tuple(sorted({source.repo for source in meta.sources}))
+    repos = users(digest) if users else tuple(sorted({source.repo for source in meta.sources}))
     return Corrupt(digest, str(path), repos, found), size
+
+
+def _check_copy(copy: Copy, progress: Callable[[int], None] | None) -> tuple[_Finding, int]:
+    try:
+        with explained("reading", copy.path):
+            found, size = hash_file(copy.path, copy.digest.algorithm, progress=progress)
+    except FileNotFoundError:
+        return None, 0  # removed meanwhile
+    except ModelkeepError as error:
+        return Unverifiable(copy.digest, str(copy.path), error.message), 0
+    if found == copy.digest:
+        return None, size
+    return Corrupt(copy.digest, str(copy.path), (copy.user,), found), size
