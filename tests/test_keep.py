@@ -16,7 +16,6 @@ from huggingface_hub import scan_cache_dir, snapshot_download
 
 import modelkeep
 from modelkeep.errors import (
-    AccessError,
     CorruptError,
     GatedError,
     InvalidRepoError,
@@ -256,7 +255,7 @@ def test_a_keep_one_may_only_read_says_so_and_serves() -> None:
         read_only, kinds, intact, repos = as_user(12345, use)
 
     assert (read_only, intact, repos) == (True, True, 1)
-    assert kinds == [ReadOnlyError, ReadOnlyError, AccessError]
+    assert kinds == [ReadOnlyError, ReadOnlyError]
 
 
 # Nothing twice

@@ -20,6 +20,7 @@ from hypothesis.stateful import (
 )
 
 from modelkeep.errors import NotFoundError
+from modelkeep.fs.links import COPY_BELOW
 from modelkeep.keep import Keep
 from tests.hub import Hub
 from tests.keeping import content, held_by, loaded
@@ -204,7 +205,13 @@ class Keeping(RuleBasedStateMachine):
         used = self.distinct(
             [
                 *self.settled(),
-                *(f for c in self.linked.values() for r in c.values() for f in r.values()),
+                # Small files are copies there, which need no blob.
+                *(
+                    {path: data for path, data in files.items() if len(data) >= COPY_BELOW}
+                    for cache in self.linked.values()
+                    for revisions in cache.values()
+                    for files in revisions.values()
+                ),
             ]
         )
         assert used <= self.stored()

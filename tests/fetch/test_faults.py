@@ -119,7 +119,8 @@ def test_a_hub_that_comes_back_with_another_cdn_is_used(hub: Hub, place: Place) 
     with ExitStack() as stack:
         replacing = _Replacing(hub, stack)
         place.told = replacing
-        report = place.fetch([todo], max_streams=2, limit_rate=24 * MIB)
+        patient = Patience(connect=2, stall=5, first_delay=0.1, max_delay=2)
+        report = place.fetch([todo], patience=patient, max_streams=2, limit_rate=24 * MIB)
 
     assert place.path(todo.digest).read_bytes() == LARGE
     assert report.retries >= 1
