@@ -165,7 +165,15 @@ class Keeping(RuleBasedStateMachine):
 
     @rule()
     def verify(self) -> None:
-        assert self.keep.verify().ok
+        report = self.keep.verify()
+        assert not report.missing
+        assert not report.unverifiable
+        # Only what a person edited differs from its name, and all of that is found.
+        assert {repo for bad in report.corrupt for repo in bad.repos} == {
+            name
+            for name, revisions in self.held.items()
+            if self.distinct(revisions.values()) & self.edited.get(name, set())
+        }
 
     @invariant()
     def every_revision_loads_with_its_bytes(self) -> None:
