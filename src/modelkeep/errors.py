@@ -13,6 +13,7 @@
     │   ├── ReadOnlyError                       the keep cannot be written
     │   └── GatedError                          upstream wants a token, or another one
     ├── UpstreamError                  exit 5   the network or the endpoint failed
+    │   └── OfflineError                        a variable says to stay offline
     └── NoSpaceError                   exit 6   the file system or the quota is full
 
 What only ends a run (a question answered with no, a step of the demo, a command that `exec` cannot
@@ -140,6 +141,12 @@ class UpstreamError(ModelkeepError):
 
     kind = "upstream"
     exit_code = 5
+
+
+class OfflineError(UpstreamError):
+    """A variable says to stay offline; nothing was tried."""
+
+    kind = "offline"
 
 
 class NoSpaceError(ModelkeepError):

@@ -130,7 +130,7 @@ def test_offline_and_unreachable_are_told_in_the_same_words(
             version, tmp_path / version, code, {"HF_ENDPOINT": "http://127.0.0.1:9"}
         )
 
-    assert offline[NEWEST][::3] == ["UpstreamError", 5]
+    assert offline[NEWEST][::3] == ["OfflineError", 5]
     assert "HF_HUB_OFFLINE" in offline[NEWEST][2]
     assert away[NEWEST] == [
         "UpstreamError",

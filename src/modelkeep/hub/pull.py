@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelkeep.errors import BusyError, NotFoundError, UpstreamError, UsageError
+from modelkeep.errors import BusyError, NotFoundError, OfflineError, UpstreamError, UsageError
 from modelkeep.hub import provenance, upstream
 from modelkeep.hub.acquire import Acquirer
 from modelkeep.hub.cache import HubCache
@@ -169,7 +169,7 @@ def _without_upstream(
     wanted = upstream.select(tree, request.include, request.exclude)
     if any(file.path in lacking for file in wanted):
         raise error
-    if not isinstance(error, upstream.OfflineError):
+    if not isinstance(error, OfflineError):
         if wanted:
             error.hint = f"the keep has it complete at {commit[:12]}; it loads"
         raise error

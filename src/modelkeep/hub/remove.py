@@ -242,8 +242,8 @@ def _remove_snapshot(hub: HubCache, repo: Repo, commit: str) -> None:
         snapshot.rename(doomed)
     reach("remove:hidden")
     durable.remove(hub.folder(repo) / "trees" / f"{commit}.json")
-    with suppress(FileNotFoundError):
-        shutil.rmtree(doomed)
+    # A pull may put one more pointer in at this very moment; what then stays is swept later.
+    shutil.rmtree(doomed, ignore_errors=True)
 
 
 def _remove_folder(folder: Path) -> None:

@@ -19,6 +19,7 @@ from modelkeep.errors import (
     GatedError,
     ModelkeepError,
     NotFoundError,
+    OfflineError,
     SettingsError,
     UpstreamError,
     UsageError,
@@ -36,10 +37,6 @@ _TRIES = 4
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 60.0
 _TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
-
-
-class OfflineError(UpstreamError):
-    """Offline mode is on, by a variable; nothing was tried."""
 
 
 class Upstream:
