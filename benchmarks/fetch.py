@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -104,8 +104,7 @@ class Contest:
 
     def contestant(self, *argv: str | Path) -> Contestant:
         """Return a command to be timed from start to exit."""
-        work: Callable[[], object] = lambda: command(argv, self.environment())  # noqa: E731
-        return timed(work, self.fresh)
+        return timed(lambda: command(argv, self.environment()), self.fresh)
 
     def modelkeep(self) -> Contestant:
         """Return ours."""

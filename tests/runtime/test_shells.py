@@ -28,13 +28,10 @@ VALUES = {
 PRINT = f"{shlex.quote(sys.executable)} -c 'import json, os; print(json.dumps(dict(os.environ)))'"
 
 
-@pytest.mark.parametrize("shell", ["sh", "bash", "dash", "zsh"])
-def test_sh_reads_back_every_value(shell: str) -> None:
-    if shutil.which(shell) is None:
-        pytest.skip(f"{shell} is not installed")
-    script = "\n".join(shells.lines(VALUES, ["GONE"], "sh"))
+def comes_back(*command: str) -> None:
+    """A shell that was given the lines hands every value on, and not what was unset."""
     done = subprocess.run(
-        [shell, "-c", f'eval "$1"; exec {PRINT}', "sh", script],
+        command,
         env={"GONE": "1", "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
         capture_output=True,
         text=True,
@@ -43,22 +40,21 @@ def test_sh_reads_back_every_value(shell: str) -> None:
     environ = json.loads(done.stdout)
     assert {name: environ.get(name) for name in VALUES} == VALUES
     assert "GONE" not in environ
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash", "dash", "zsh"])
+def test_sh_reads_back_every_value(shell: str) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    script = "\n".join(shells.lines(VALUES, ["GONE"], "sh"))
+    comes_back(shell, "-c", f'eval "$1"; exec {PRINT}', "sh", script)
 
 
 def test_fish_reads_back_every_value() -> None:
     if shutil.which("fish") is None:
         pytest.skip("fish is not installed")
     script = "\n".join(shells.lines(VALUES, ["GONE"], "fish"))
-    done = subprocess.run(
-        ["fish", "--no-config", "-c", f"{script}\nexec {PRINT}"],
-        env={"GONE": "1", "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    environ = json.loads(done.stdout)
-    assert {name: environ.get(name) for name in VALUES} == VALUES
-    assert "GONE" not in environ
+    comes_back("fish", "--no-config", "-c", f"{script}\nexec {PRINT}")
 
 
 def test_powershell_reads_back_every_value() -> None:
