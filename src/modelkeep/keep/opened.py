@@ -1,0 +1,166 @@
+"""A keep as a place: where it is, what it was made as, and how one is opened or made."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from shlex import quote
+from typing import Self
+
+from modelkeep import settings as settings_module
+from modelkeep.errors import NotFoundError, ReadOnlyError, SettingsError, UsageError
+from modelkeep.fs import durable
+from modelkeep.fs.oserrors import explained
+from modelkeep.fs.probe import is_read_only
+from modelkeep.hub.cache import HubCache
+from modelkeep.settings import Decided, KeepSettings
+from modelkeep.store.store import Mode, Store
+
+_STORE = "store"
+_HUB = "hub"
+
+
+class OpenKeep:
+    """An opened keep, without verbs."""
+
+    def __init__(self, directory: Path, store: Store, settings: KeepSettings) -> None:
+        self.directory = directory
+        self.store = store
+        self.settings = settings
+        self.hub = HubCache(directory / _HUB)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.directory)!r})"
+
+    @classmethod
+    def open(cls, directory: str | os.PathLike[str] | None = None) -> Self:
+        """Open a keep: the given one, else MODELKEEP_HOME, else the default place.
+
+        Raises NotFoundError where there is none, UnknownFormatError for a keep of another format.
+        """
+        path = Path(settings_module.keep_directory(directory).value)
+        try:
+            store = Store.open(path / _STORE)
+        except FileNotFoundError as error:
+            _refuse_dangling(path)
+            raise NotFoundError(
+                f"there is no keep at `{path}`",
+                hint=f"start one: modelkeep init {quote(str(path))}, or pull something",
+                path=path,
+            ) from error
+        return cls(path, store, settings_module.read_keep_settings(path))
+
+    @classmethod
+    def create(
+        cls,
+        directory: str | os.PathLike[str] | None = None,
+        *,
+        mode: Mode | None = None,
+        group: str | None = None,
+    ) -> Self:
+        """Make a keep, private unless `mode` says otherwise, or open the one that is there.
+
+        A directory that holds something else is refused. `group` names the group of a group keep;
+        the caller's own where it is left out. A crash leaves something the same call completes.
+        """
+        path = Path(settings_module.keep_directory(directory).value)
+        with explained("looking at", path):
+            there = (path / _STORE / "STORE.json").exists()
+        if there:
+            keep = cls.open(path)
+            if mode not in (None, keep.store.mode):
+                raise SettingsError(
+                    f"`{path}` is a {keep.store.mode} keep already",
+                    hint="choose another directory, or leave out --mode",
+                    path=path,
+                )
+            return keep
+        mode = mode or "private"
+        _refuse_dangling(path)
+        _refuse_strangers(path)
+        durable.make_dirs(path)
+        if mode == "group":
+            _share(path, group)
+        hub = HubCache(path / _HUB)
+        hub.create()
+        if mode == "group":
+            with explained("sharing the hub", hub.directory):
+                hub.directory.chmod(0o2775)
+        settings_file = path / settings_module.KEEP_FILE
+        if not settings_file.exists():
+            text = settings_module.keep_settings_text(KeepSettings(mode=mode, group=group))
+            durable.write_bytes(settings_file, text.encode())
+        store = Store.create(path / _STORE, mode)
+        store.roots.own_hub()
+        return cls(path, store, settings_module.read_keep_settings(path))
+
+    @classmethod
+    def open_or_create(cls, directory: str | os.PathLike[str] | None = None) -> Self:
+        """Open the keep, making a private one where there is none."""
+        try:
+            return cls.open(directory)
+        except NotFoundError:
+            return cls.create(directory)
+
+    @property
+    def read_only(self) -> bool:
+        """True where this caller cannot write into the keep."""
+        return is_read_only(self.store.layout.tmp)
+
+    @property
+    def endpoint(self) -> Decided | None:
+        """The endpoint to fetch from and what decided it; None for the client's default."""
+        return settings_module.endpoint(self.settings)
+
+    def require_writable(self) -> None:
+        """Raise ReadOnlyError where this caller cannot write into the keep."""
+        if self.read_only:
+            raise ReadOnlyError(
+                f"`{self.directory}` cannot be written by you",
+                hint="use a keep of your own: --keep DIR or MODELKEEP_HOME",
+                path=self.directory,
+            )
+
+
+def _refuse_dangling(path: Path) -> None:
+    if path.is_symlink() and not path.exists():
+        raise NotFoundError(
+            f"`{path}` is a link to `{path.readlink()}`, which is not there",
+            hint="mount or make what it points to, or remove the link",
+            path=path,
+        )
+
+
+def _refuse_strangers(path: Path) -> None:
+    """Refuse a place that holds something else, unless it is a keep that was being made."""
+    try:
+        with explained("looking at", path):
+            strangers = {
+                entry.name
+                for entry in path.iterdir()
+                if entry.name not in (_STORE, _HUB, settings_module.KEEP_FILE)
+                and not entry.name.startswith(durable.TEMPORARY)
+            }
+    except FileNotFoundError:
+        return
+    if strangers:
+        raise UsageError(
+            f"`{path}` is not empty and not a keep: it holds `{min(strangers)}`",
+            hint="choose a new directory",
+            path=path,
+        )
+
+
+def _share(path: Path, group: str | None) -> None:
+    """Let a group work in a directory and what is made inside it."""
+    import grp
+
+    with explained("sharing the keep", path):
+        if group is not None:
+            try:
+                os.chown(path, -1, grp.getgrnam(group).gr_gid)
+            except KeyError as error:
+                raise UsageError(
+                    f"there is no group `{group}`", hint=f"make it: groupadd {group}"
+                ) from error
+        path.chmod(0o2770)
