@@ -1,0 +1,88 @@
+"""Keeps are found, made and refused."""
+
+from __future__ import annotations
+
+import os
+import stat
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+import modelkeep
+from modelkeep.errors import (
+    NotFoundError,
+    SettingsError,
+    UnknownFormatError,
+    UsageError,
+)
+from modelkeep.keep import Keep
+from tests import forks
+
+
+def test_the_first_use_makes_a_private_keep_in_the_default_place(isolated: Path) -> None:
+    keep = modelkeep.open()
+    assert keep.directory == isolated / ".cache" / "modelkeep"
+    assert (keep.store.mode, keep.read_only) == ("private", False)
+    assert {path.name for path in keep.directory.iterdir()} == {"keep.toml", "hub", "store"}
+    assert list(keep.hub.directory.iterdir()) == []
+
+
+def test_the_given_place_wins_over_the_variable_over_the_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODELKEEP_HOME", str(tmp_path / "variable"))
+    assert modelkeep.open().directory == tmp_path / "variable"
+    assert modelkeep.open(tmp_path / "given").directory == tmp_path / "given"
+
+
+def test_a_missing_keep_is_said_and_not_made(keep_dir: Path) -> None:
+    with pytest.raises(NotFoundError) as caught:
+        Keep.open(keep_dir)
+    assert caught.value.hint is not None
+    assert "modelkeep init" in caught.value.hint
+    assert not keep_dir.exists()
+
+
+def test_a_place_that_holds_something_else_is_refused(keep_dir: Path) -> None:
+    keep_dir.mkdir()
+    (keep_dir / "thesis.tex").write_text("x")
+    with pytest.raises(UsageError, match="thesis"):
+        Keep.create(keep_dir)
+    assert [path.name for path in keep_dir.iterdir()] == ["thesis.tex"]
+
+
+def test_a_keep_whose_making_was_killed_is_made_by_the_same_call(tmp_path: Path) -> None:
+    def make(name: str = "steps") -> str:
+        return Keep.create(tmp_path / name).store.id
+
+    for number, step in enumerate(forks.steps(make, tmp_path / "log")):
+        name = f"keep{number}"
+        assert forks.start(partial(make, name), sync=f"kill:{step}").killed(), step
+        make(name)
+        assert Keep.open(tmp_path / name).verify().ok
+
+
+def test_first_pulls_at_the_same_time_make_one_keep(tmp_path: Path) -> None:
+    ids = forks.together([lambda: modelkeep.open(tmp_path / "keep").store.id] * 6)
+    assert len(set(ids)) == 1
+
+
+def test_a_group_keep_is_open_to_its_group_and_nobody_else(keep_dir: Path) -> None:
+    old = os.umask(0o077)
+    try:
+        keep = Keep.create(keep_dir, mode="group")
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE(keep_dir.stat().st_mode) == 0o2770
+    for folder in (keep.hub.directory, keep.store.layout.tmp, keep.store.layout.blobs / "sha256"):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o2775
+    with pytest.raises(SettingsError):
+        Keep.create(keep_dir, mode="private")
+
+
+def test_a_newer_format_is_refused_and_nothing_changed(keep: Keep) -> None:
+    header = keep.store.layout.header
+    header.write_text(header.read_text().replace('"format": 1', '"format": 2'))
+    with pytest.raises(UnknownFormatError):
+        Keep.open_or_create(keep.directory)
