@@ -13,3 +13,13 @@ def utc_text(seconds: float) -> str:
 def utc_now() -> str:
     """Return the time by this machine's clock."""
     return utc_text(time.time())
+
+
+def utc_seconds(text: str) -> float:
+    """Return such a text as a POSIX time in seconds; ValueError for any other text."""
+    from datetime import datetime
+
+    time = datetime.fromisoformat(text)
+    if time.tzinfo is None:
+        raise ValueError(f"not a time in UTC: {text}")
+    return time.timestamp()

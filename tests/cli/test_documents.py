@@ -57,7 +57,7 @@ def test_ls_and_show_say_what_the_keep_holds(modelkeep: Modelkeep, pulled: Resul
     (repo,) = document["repos"]
     assert set(repo) == {
         "repo", "type", "refs", "revisions", "bytes_total", "bytes_unique", "bytes_unsettled",
-        "last_used", "pinned", "source",
+        "last_used", "pinned", "leased", "source",
     }  # fmt: skip
     commit = pulled.repos[0]["commit"]
     assert repo["refs"] == {"main": commit}
@@ -67,7 +67,7 @@ def test_ls_and_show_say_what_the_keep_holds(modelkeep: Modelkeep, pulled: Resul
     assert repo["bytes_total"] == repo["bytes_unique"] == SIZE
     assert repo["bytes_unsettled"] == 0
     assert TIME.fullmatch(repo["last_used"])
-    assert repo["pinned"] is False
+    assert repo["pinned"] is repo["leased"] is False
     assert repo["source"].startswith("http://127.0.0.1:")
     assert document["store"] == {"blobs": 3, "bytes": SIZE, "bytes_saved": 0}
     repo["revisions"][0]["damaged"] = 0

@@ -42,7 +42,7 @@ def test_a_process_knows_itself() -> None:
     assert me.host == os.uname().nodename
     assert all(asdict(me).values())
     assert identity.current() == me
-    assert not identity.is_dead(me)
+    assert identity.is_running(me) is True
 
 
 def test_two_processes_differ(other: tuple[ProcessId, subprocess.Popen[str]]) -> None:
@@ -57,9 +57,9 @@ def test_a_living_process_is_alive_until_it_has_ended(
 ) -> None:
     who, child = other
 
-    assert not identity.is_dead(who)
+    assert identity.is_running(who) is True
     child.communicate()
-    assert identity.is_dead(who)
+    assert identity.is_running(who) is False
 
 
 def test_a_process_that_ended_is_dead_before_its_parent_has_noticed(
@@ -69,25 +69,25 @@ def test_a_process_that_ended_is_dead_before_its_parent_has_noticed(
     child.kill()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # leaves it a zombie
 
-    assert identity.is_dead(who)
+    assert identity.is_running(who) is False
 
 
 def test_another_process_with_the_same_pid_is_not_the_owner() -> None:
-    assert identity.is_dead(replace(identity.current(), start="1"))
+    assert identity.is_running(replace(identity.current(), start="1")) is False
 
 
 def test_from_elsewhere_nothing_can_be_known() -> None:
     gone = replace(identity.current(), pid=2**22 - 1, start="1")
 
-    assert identity.is_dead(gone)
-    assert not identity.is_dead(replace(gone, host="elsewhere"))
-    assert not identity.is_dead(replace(gone, boot="another"))
-    assert not identity.is_dead(replace(gone, pid_namespace="pid:[1]"))
+    assert identity.is_running(gone) is False
+    assert identity.is_running(replace(gone, host="elsewhere")) is None
+    assert identity.is_running(replace(gone, boot="another")) is None
+    assert identity.is_running(replace(gone, pid_namespace="pid:[1]")) is None
 
 
 @pytest.mark.parametrize("pid", [0, -1, 2**80])
 def test_a_pid_that_cannot_be_is_not_judged(pid: int) -> None:
-    assert not identity.is_dead(replace(identity.current(), pid=pid))
+    assert identity.is_running(replace(identity.current(), pid=pid)) is None
 
 
 def test_without_proc_nobody_is_ever_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,14 +96,14 @@ def test_without_proc_nobody_is_ever_dead(tmp_path: Path, monkeypatch: pytest.Mo
     me = identity.current()
 
     assert (me.boot, me.pid_namespace, me.start) == ("", "", "")
-    assert not identity.is_dead(replace(me, pid=2**22 - 1))
+    assert identity.is_running(replace(me, pid=2**22 - 1)) is None
 
 
 @pytest.mark.real
 def test_processes_of_other_users_are_seen_alive() -> None:
     me = identity.current()
 
-    assert as_user(4242, lambda: identity.is_dead(me)) is False
+    assert as_user(4242, lambda: identity.is_running(me)) is True
 
 
 @pytest.mark.real
@@ -130,7 +130,7 @@ def test_another_pid_namespace_counts_as_another_host() -> None:
     assert there.pid == 1
     assert there.boot == identity.current().boot
     assert there.pid_namespace != identity.current().pid_namespace
-    assert not identity.is_dead(there)
+    assert identity.is_running(there) is None
 
 
 @pytest.mark.real
@@ -146,14 +146,14 @@ def test_a_proc_of_another_pid_namespace_is_not_believed() -> None:
             "--fork",
             sys.executable,
             "-c",
-            script + "print(repr(me.pid_namespace), identity.is_dead(me))",
+            script + "print(repr(me.pid_namespace), identity.is_running(me))",
         ],
         check=True,
         stdout=subprocess.PIPE,
         text=True,
     )
 
-    assert done.stdout == "'' False\n"
+    assert done.stdout == "'' None\n"
 
 
 def test_mount_namespaces_have_names() -> None:

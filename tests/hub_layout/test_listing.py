@@ -7,6 +7,7 @@ from pathlib import Path
 from huggingface_hub import snapshot_download
 
 from modelkeep.keep import Keep
+from modelkeep.store.leases import Kind
 from tests.hub import Hub, Repository
 from tests.models import TINY, random_bytes
 
@@ -43,10 +44,24 @@ def test_shared_content_counts_in_each_total_and_in_no_unique(keep: Keep, hub: H
     assert found.store.bytes_saved == 2 * len(SHARED)
 
 
-def test_a_lease_that_this_version_cannot_read_pins_everything(filled: Keep) -> None:
-    assert not filled.list().repos[0].pinned
+def test_what_is_pinned_or_in_use_is_said_of_its_repo(filled: Keep) -> None:
+    def told() -> tuple[bool, bool]:
+        (repo,) = filled.list().repos
+        return repo.pinned, repo.leased
+
+    assert told() == (False, False)
+    filled.store.leases.take("datasets/org/tiny", [])
+    assert told() == (False, False)
+    lease = filled.store.leases.take("org/tiny@main", [])
+    assert told() == (False, True)
+    filled.store.leases.take("org/tiny", [], kind=Kind.PIN, lifetime_s=None)
+    filled.store.leases.drop(lease.id)
+    assert told() == (True, False)
+
+
+def test_a_lease_that_cannot_be_read_may_be_on_any_repo(filled: Keep) -> None:
     (filled.store.layout.leases / "of-a-later-version.json").write_text("{}")
-    assert filled.list().repos[0].pinned
+    assert filled.list().repos[0].leased
 
 
 def test_what_a_stock_client_brought_is_unsettled_until_it_is_pulled(

@@ -74,7 +74,7 @@ def test_what_is_used_stays(store: Store, blob: Digest, cache: Path, use: str) -
         hub.directory.mkdir(exist_ok=True)
         (hub.directory / "use").write_bytes(DATA)
     else:
-        (store.layout.leases / "x.json").write_text("{}")
+        store.leases.take("org/model", [blob])
 
     released = collect(store, blob)
 

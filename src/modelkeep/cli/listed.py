@@ -40,6 +40,8 @@ def state(repo: ListedRepo) -> str:
         words.append("unsettled")
     if repo.pinned:
         words.append("pinned")
+    if repo.leased:
+        words.append("in use")
     if repo.source == "local":
         words.append("local")
     return ", ".join(words) or "ok"

@@ -37,30 +37,30 @@ def current() -> ProcessId:
     )
 
 
-def is_dead(owner: ProcessId) -> bool:
-    """Tell whether that process has surely ended. What cannot be known from here counts as alive.
+def is_running(owner: ProcessId) -> bool | None:
+    """Tell whether that process runs; None where that cannot be known from here.
 
     Only a process of this host, this boot and this pid namespace can be judged; all others are for
     the caller to judge by time.
     """
     me = current()
     if owner.pid <= 0 or not (me.boot and me.pid_namespace):
-        return False
+        return None
     if (owner.host, owner.boot, owner.pid_namespace) != (me.host, me.boot, me.pid_namespace):
-        return False
+        return None
     try:
         # /proc may hide other users' processes (hidepid); a signal tells them from dead ones.
         os.kill(owner.pid, 0)
     except ProcessLookupError:
-        return True
+        return False
     except PermissionError:
         pass
     except OverflowError:
-        return False
+        return None
     now = _stat(owner.pid)
     if now.ended:
-        return True
-    return bool(now.start and owner.start and now.start != owner.start)
+        return False
+    return now.start == owner.start if now.start and owner.start else None
 
 
 def mount_namespace() -> str:

@@ -15,6 +15,7 @@ from modelkeep.hub.cache import HubCache
 from modelkeep.hub.repo import DEFAULT_REVISION, Repo
 from modelkeep.hub.scan import ScannedRepo, ScannedRevision, scan
 from modelkeep.store.digest import Digest
+from modelkeep.store.leases import Held, Kind
 from modelkeep.store.store import Store
 from modelkeep.times import utc_text
 
@@ -40,7 +41,8 @@ class ListedRepo:
 
     `bytes_total` counts each content once, `bytes_unique` what no other repo uses, and
     `bytes_unsettled` what a stock client brought and nobody has hashed yet. `last_used` is when a
-    revision was last used through modelkeep. `pinned`: a lease keeps it from being removed.
+    revision was last used through modelkeep. `pinned`: somebody wants it, or a revision of it, to
+    stay. `leased`: something runs that uses it, or a lease that cannot be read may speak of it.
     `source` is where what `main` stands for came from, or any revision where there is no such: the
     endpoint, `local`, or None.
     """
@@ -54,6 +56,7 @@ class ListedRepo:
     bytes_unsettled: int
     last_used: str | None
     pinned: bool
+    leased: bool
     source: str | None
 
 
@@ -82,10 +85,10 @@ def listing(store: Store, hub: HubCache, repos: Iterable[Repo] | None = None) ->
     scans = [scan(hub, repo) for repo in hub.repos()]
     users = Counter(name for scanned in scans for name in scanned.blobs)
     settled = store.roots.own_hub().paths()
-    pinned = store.is_leased()
+    leases = store.leases.look()
     wanted = None if repos is None else set(repos)
     listed = [
-        _listed(store, scanned, users, settled, pinned=pinned, look=hub if wanted else None)
+        _listed(store, scanned, users, settled, leases, look=hub if wanted else None)
         for scanned in scans
         if scanned.revisions and (wanted is None or scanned.repo in wanted)
     ]
@@ -98,8 +101,8 @@ def _listed(
     found: ScannedRepo,
     users: Counter[str],
     settled: frozenset[str],
+    leases: Held,
     *,
-    pinned: bool,
     look: HubCache | None,
 ) -> ListedRepo:
     repo, blobs = found.repo, found.blobs
@@ -115,6 +118,7 @@ def _listed(
             store, repo, revision.commit, _digests(telling)
         )
     current = found.refs.get(DEFAULT_REVISION)
+    holds = {lease.kind for lease in leases.named(str(repo))}
     known = sources.values() if current not in sources else [sources[current]]
     return ListedRepo(
         repo=repo.id,
@@ -126,7 +130,8 @@ def _listed(
         bytes_unsettled=plain
         + sum(size for name, size in blobs.items() if f"{folder}/blobs/{name}" not in settled),
         last_used=max(filter(None, stamps), default=None),
-        pinned=pinned,
+        pinned=Kind.PIN in holds,
+        leased=Kind.LEASE in holds or bool(leases.unreadable),
         source=next(filter(None, known), None),
     )
 

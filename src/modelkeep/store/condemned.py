@@ -111,8 +111,8 @@ def _take_away(store: Store, digest: Digest, references: ReferenceIndex, blob: P
 def _in_use(store: Store, digest: Digest, references: ReferenceIndex, blob: Path) -> str | None:
     if reference := references.alive(digest, blob):
         return f"used by {reference.file.parent}"
-    if store.is_leased():
-        return "leases are held in this keep"
+    if reason := store.leases.protects(digest):
+        return reason
     try:
         with explained("looking at a blob", blob):
             links = blob.stat().st_nlink

@@ -6,7 +6,7 @@ import json
 import os
 import stat
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,8 +28,10 @@ from modelkeep.store import uses
 from modelkeep.store.digest import GIT_SHA1, SHA256, Digest, require_digest
 from modelkeep.store.heal import heal, mark
 from modelkeep.store.layout import FORMAT, StoreLayout
+from modelkeep.store.leases import Leases
 from modelkeep.store.meta import Meta, Source
 from modelkeep.store.roots import Roots
+from modelkeep.store.taking import Outcome, take
 from modelkeep.times import utc_now
 
 Mode = Literal["private", "group"]
@@ -67,6 +69,7 @@ class Store:
         self.mode: Mode = "group" if header.get("mode") == "group" else "private"
         self.capabilities = Capabilities.from_dict(header.get("capabilities"))
         self.roots = Roots(layout.roots, layout.root, shared=self.mode == "group")
+        self.leases = Leases(layout)
 
     @classmethod
     def create(cls, directory: Path, mode: Mode = "private") -> Store:
@@ -206,35 +209,24 @@ class Store:
         self.describe(digest, source)
         return False
 
-    def take_over(self, file: Path, digest: Digest, source: Source | None = None) -> bool:
+    def take_over(
+        self,
+        file: Path,
+        digest: Digest,
+        source: Source | None = None,
+        *,
+        xet_hash: str | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> bool:
         """Name a file that stands elsewhere on this file system, by sharing its inode.
 
         Returns False, and changes nothing but the file's write permission, where that cannot be
-        done safely: the file is missing, somebody else's, out of reach of a link, still being
-        written, or not what `digest` says. For files that users replace, never write in place.
+        done safely: the file is missing, somebody else's, out of reach of a link, or still being
+        written; also where the content has come from elsewhere meanwhile. Raises CorruptError, and
+        leaves the file as it was, where it is not what `digest` says. For files that users replace,
+        never write in place. `progress` is told of the bytes hashed.
         """
-        temporary = self.layout.tmp / durable.unique_name()
-        try:
-            original = Path(os.path.realpath(file, strict=True))
-            before = original.stat()
-            if not stat.S_ISREG(before.st_mode) or before.st_uid != os.geteuid():
-                return False
-            os.link(original, temporary)
-        except OSError:
-            return False
-        try:
-            # Sealed before it is hashed, so that no new writer can come in between.
-            durable.seal(temporary)
-            require_digest(temporary, digest)
-            reach("take_over:hashed")
-            after = temporary.stat()
-            if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-                return False
-            return self.publish(temporary, digest, source=source, verified=True)
-        except CorruptError:
-            return False
-        finally:
-            durable.remove(temporary)
+        return take(self, file, digest, source).outcome is Outcome.TAKEN
 
     def describe(self, digest: Digest, source: Source | None) -> None:
         """Add a source to a blob's side file, and see that the file speaks of this inode.
@@ -258,14 +250,6 @@ class Store:
             except AccessError:
                 if source is not None:
                     raise
-
-    def is_leased(self) -> bool:
-        """Tell whether anything here is in use or pinned: any lease, for this version reads none.
-
-        Whoever cannot read a lease must take it to speak of everything.
-        """
-        with explained("looking for leases", self.layout.leases):
-            return any(self.layout.leases.iterdir())
 
     def mark_used(self, digest: Digest) -> None:
         """Stamp the last use; best effort, since readers may have no right to write."""

@@ -166,7 +166,7 @@ def open_partial(directory: Path, digest: Digest, size: int, *, locked: bool) ->
         if record is None:
             if locked and _looks_abandoned(path):
                 _remove_tree(path)
-        elif ours or identity.is_dead(record.owner):
+        elif ours or identity.is_running(record.owner) is False:
             best, loser = _better(best, (path, record))
             if loser is not None:
                 _remove_tree(loser[0])
