@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from modelkeep.errors import CorruptError
 from modelkeep.store.digest import hash_bytes
 from modelkeep.store.store import Store
 from tests import forks
@@ -48,11 +49,13 @@ def test_a_link_is_followed_to_the_file(store: Store, file: Path) -> None:
 
 def test_wrong_content_is_left(store: Store, file: Path) -> None:
     file.write_bytes(DATA + b"!")
+    file.chmod(0o640)
 
-    assert not store.take_over(file, DIGEST)
+    with pytest.raises(CorruptError):
+        store.take_over(file, DIGEST)
 
     assert not store.has(DIGEST)
-    assert file.stat().st_nlink == 1
+    assert (file.stat().st_nlink, stat.S_IMODE(file.stat().st_mode)) == (1, 0o640)
 
 
 def test_somebody_elses_file_is_left(store: Store, file: Path) -> None:

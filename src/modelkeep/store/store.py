@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -226,7 +225,15 @@ class Store:
         leaves the file as it was, where it is not what `digest` says. For files that users replace,
         never write in place. `progress` is told of the bytes hashed.
         """
-        return take(self, file, digest, source).outcome is Outcome.TAKEN
+        taken = take(self, file, digest, source, xet_hash=xet_hash, progress=progress)
+        if taken.found is not None:
+            raise CorruptError(
+                f"`{file}` does not have the bytes its name promises: {taken.reason}",
+                expected=str(digest),
+                got=str(taken.found),
+                path=file,
+            )
+        return taken.outcome is Outcome.TAKEN
 
     def describe(self, digest: Digest, source: Source | None) -> None:
         """Add a source to a blob's side file, and see that the file speaks of this inode.

@@ -1,0 +1,108 @@
+"""Takes a file that stands elsewhere into the store by its own inode, and says what came of it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from modelkeep.fs import durable, oserrors
+from modelkeep.fs.oserrors import explained
+from modelkeep.fs.syncpoint import reach
+from modelkeep.store.digest import Digest, hash_file
+from modelkeep.store.meta import Source
+
+if TYPE_CHECKING:
+    from modelkeep.store.store import Store
+
+
+class Outcome(StrEnum):
+    """What became of a file that was offered to the store."""
+
+    TAKEN = "taken"
+    """The store has the content now, and had not before."""
+    HELD = "held"
+    """The bytes are right, and the store has them already; the file is as it was."""
+    CORRUPT = "corrupt"
+    CHANGED = "changed"
+    """Somebody wrote to it, or removed it, while it was hashed."""
+    OUT_OF_REACH = "out_of_reach"
+    """It cannot be linked into the store: another user's, another file system, no regular file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The outcome, the reason for a person where it is a refusal, the digest of corrupt bytes."""
+
+    outcome: Outcome
+    reason: str | None = None
+    found: Digest | None = None
+
+
+def take(
+    store: Store,
+    file: Path,
+    digest: Digest,
+    source: Source | None = None,
+    *,
+    xet_hash: str | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Taken:
+    """Name a file that stands elsewhere on this file system, by sharing its inode.
+
+    For files that users replace, never write in place. It is sealed before it is hashed, so that no
+    new writer can come in between; where it is refused after all, it gets its mode back. `progress`
+    is told of the bytes hashed. A crash leaves the file sealed, or shared, and a temporary name.
+    """
+    temporary = store.layout.tmp / durable.unique_name()
+    try:
+        original = Path(os.path.realpath(file, strict=True))
+        before = original.stat()
+        if not stat.S_ISREG(before.st_mode):
+            return Taken(Outcome.OUT_OF_REACH, "it is not a regular file")
+        if before.st_uid != os.geteuid():
+            return Taken(Outcome.OUT_OF_REACH, f"it belongs to uid {before.st_uid}")
+        os.link(original, temporary)
+    except FileNotFoundError:
+        return Taken(Outcome.CHANGED, "it was removed meanwhile")
+    except OSError as error:
+        why = f"{oserrors.name(error)}: no hard link from it into the keep"
+        return Taken(Outcome.OUT_OF_REACH, why)
+    try:
+        taken = _take(store, temporary, before, digest, source, xet_hash, progress)
+        if taken.outcome in (Outcome.CORRUPT, Outcome.CHANGED):
+            temporary.chmod(stat.S_IMODE(before.st_mode))
+        return taken
+    finally:
+        durable.remove(temporary)
+
+
+def _take(
+    store: Store,
+    temporary: Path,
+    before: os.stat_result,
+    digest: Digest,
+    source: Source | None,
+    xet_hash: str | None,
+    progress: Callable[[int], None] | None,
+) -> Taken:
+    had = store.has_sound(digest)
+    if not had:
+        durable.seal(temporary)
+        reach("take_over:sealed")
+    with explained("hashing", temporary):
+        found, size = hash_file(temporary, digest.algorithm, progress=progress)
+    reach("take_over:hashed")
+    after = temporary.stat()
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        return Taken(Outcome.CHANGED, "it changed while it was hashed")
+    if found != digest:
+        return Taken(Outcome.CORRUPT, f"its bytes are {found} ({size} bytes)", found)
+    if had:
+        return Taken(Outcome.HELD)
+    new = store.publish(temporary, digest, source=source, xet_hash=xet_hash, verified=True)
+    return Taken(Outcome.TAKEN if new else Outcome.HELD)
