@@ -136,10 +136,16 @@ def hash_file(
             os.close(descriptor)
 
 
-def require_digest(path: Path, digest: Digest, *, hint: str | None = None) -> None:
+def require_digest(
+    path: Path,
+    digest: Digest,
+    *,
+    hint: str | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> None:
     """Hash a file; CorruptError with the hint unless its bytes are what the name says."""
     with explained("hashing", path):
-        got, size = hash_file(path, digest.algorithm)
+        got, size = hash_file(path, digest.algorithm, progress=progress)
     if got != digest:
         raise CorruptError(
             f"`{path}` does not have the bytes its name promises"
