@@ -69,6 +69,14 @@ def tmpfs(base: Path, size_mb: int = 64) -> Iterator[Path]:
         yield directory
 
 
+@contextmanager
+def ramfs(base: Path) -> Iterator[Path]:
+    """Mount a ramfs, which has modes and no ACLs, on a fresh directory under `base`."""
+    folder = _folder(base, "ramfs")
+    with _mounted(folder / "mnt", "-t", "ramfs", "ramfs") as directory:
+        yield directory
+
+
 @dataclass(frozen=True)
 class Overlay:
     """A mounted overlay: what is seen, and the directory that takes what is written."""

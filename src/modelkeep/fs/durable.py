@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from modelkeep.errors import AccessError
-from modelkeep.fs import oserrors
+from modelkeep.fs import oserrors, sharing
 from modelkeep.fs.oserrors import explained
 from modelkeep.fs.syncpoint import reach
 
@@ -176,13 +176,15 @@ def sync_dir(path: Path) -> None:
         _sync_directory(path)
 
 
-def make_dirs(path: Path, *, mode: int = 0o777) -> None:
-    """Create a directory and its missing parents durably; the umask applies to `mode`.
+def make_dirs(path: Path, *, inherit: bool = True) -> None:
+    """Create a directory and its missing parents durably.
 
+    What is made inside a directory that a group shares is shared as that one is, whatever the
+    umask; without `inherit`, and anywhere else, the umask decides.
     AccessError where the parent is there and takes none: in /proc, in a directory that was removed.
     """
     with explained("creating a directory", path):
-        _make_dirs(path, mode)
+        _make_dirs(path, inherit)
 
 
 def remove(path: Path) -> bool:
@@ -288,20 +290,28 @@ def _sync_directory(path: Path) -> None:
         os.close(fd)
 
 
-def _make_dirs(path: Path, mode: int) -> None:
-    for _ in range(_MAKE_ATTEMPTS):
+def _make_dirs(path: Path, inherit: bool) -> None:
+    for attempt in range(_MAKE_ATTEMPTS):
         try:
-            path.mkdir(mode)
+            path.mkdir()
         except FileNotFoundError:
-            _make_dirs(path.parent, mode)
+            _make_dirs(path.parent, inherit)
+            continue
         except FileExistsError:
-            if path.is_dir():
-                return
-            if os.path.lexists(path) and not path.is_dir():
+            if not path.is_dir():
+                if os.path.lexists(path) and not path.is_dir():
+                    raise
+                continue  # it was removed just now
+        except PermissionError:
+            if attempt or not inherit:
                 raise
+            sharing.inherit(path.parent)  # another member may be making it at this moment
+            continue
         else:
             _sync_directory(path.parent)
-            return
+        if inherit:
+            sharing.inherit(path)
+        return
     raise AccessError(
         f"`{path}` cannot be created here",
         hint=f"`{path.parent}` takes no new folders, or was removed: choose another place",

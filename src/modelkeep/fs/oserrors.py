@@ -25,6 +25,7 @@ _CAPABILITY = frozenset(
 _PER_FILE = frozenset({errno.EPERM, errno.EINVAL})
 # Answers of copy_file_range and sendfile that mean "not between these two files".
 _NO_SHORTCUT = _CAPABILITY | {errno.EBADF, errno.ENOTSOCK, errno.ETXTBSY}
+_UNSUPPORTED = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 _HINTS = {
@@ -43,6 +44,16 @@ def is_capability(error: OSError) -> bool:
 def is_lasting(error: OSError) -> bool:
     """Tell whether a missing capability is one of the file system, true of every file on it."""
     return error.errno in _CAPABILITY - _PER_FILE
+
+
+def is_unsupported(error: OSError) -> bool:
+    """Tell whether the file system does not know such a call at all, whoever makes it."""
+    return error.errno in _UNSUPPORTED
+
+
+def is_no_attribute(error: OSError) -> bool:
+    """Tell whether a file has no extended attribute of that name."""
+    return error.errno == errno.ENODATA
 
 
 def is_gone(error: OSError) -> bool:
