@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.hub import Hub, Repository
+from tests.later import Later, stopped_clock
 from tests.models import TINY, tiny_bert
 
 _FOREIGN = ("HF_", "HUGGINGFACE_", "HUGGING_FACE_", "MODELKEEP_", "TRANSFORMERS_", "XDG_")
@@ -60,6 +61,12 @@ def tiny_repo(hub: Hub) -> Repository:
 def keep_dir(tmp_path: Path) -> Path:
     """Where a keep can be made; does not exist yet."""
     return tmp_path / "keep"
+
+
+@pytest.fixture
+def later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Later:
+    """Call it with a number of days, and for collections they have passed."""
+    return stopped_clock(tmp_path, monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import os
-import time
 
 from modelkeep.hub.repo import Repo, RepoType
 from modelkeep.keep import Keep
 from tests.hub import Repository
+from tests.later import Later
 
-TWO_DAYS = 2 * 86_400
 
-
-def test_old_leftovers_go_and_nothing_else_does(filled: Keep, tiny_repo: Repository) -> None:
+def test_old_leftovers_go_and_nothing_else_does(
+    filled: Keep, tiny_repo: Repository, later: Later
+) -> None:
     folder = filled.hub.folder(Repo(RepoType.MODEL, tiny_repo.id))
-    old = [folder / ".snapshot-old", folder / "blobs/.modelkeep-old"]
-    others = [folder / ".snapshot-new", folder / "blobs/of-a-client.incomplete"]
-    for path in (*old, *others):
+    ours = [folder / ".snapshot-x", folder / "blobs/.modelkeep-x"]
+    others = [folder / "blobs/of-a-client.incomplete"]
+    for path in (*ours, *others):
         path.touch()
-    for path in (*old, others[1]):
-        os.utime(path, times=(0, time.time() - TWO_DAYS))
+        os.utime(path, times=(0, 0))
 
     tiny_repo.commit({"config.json": b"{}"})
     filled.pull(tiny_repo.id)
+    assert all(path.exists() for path in (*ours, *others))  # an old time proves nothing
 
-    assert not any(path.exists() for path in old)
+    later(1.1)
+    tiny_repo.commit({"config.json": b"{ }"})
+    filled.pull(tiny_repo.id)
+    assert not any(path.exists() for path in ours)
     assert all(path.exists() for path in others)

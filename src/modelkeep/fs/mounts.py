@@ -1,4 +1,4 @@
-"""What kind of file system a path lies on."""
+"""What the kernel says of the mounts: what kind of file system a path lies on, who sees it how."""
 
 from __future__ import annotations
 
@@ -7,6 +7,20 @@ import re
 from pathlib import Path
 
 _OCTAL = re.compile(r"\\([0-7]{3})")
+
+# Kinds that one machine has for itself. All others may have users on several.
+_LOCAL = frozenset(
+    {
+        *("ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "bcachefs", "reiserfs", "jfs"),
+        *("tmpfs", "ramfs", "overlay", "aufs", "squashfs", "fuse-overlayfs", "fuse.fuse-overlayfs"),
+        *("vfat", "exfat", "ntfs", "ntfs3", "fuseblk", "apfs", "hfs", "ufs"),
+    }
+)
+
+
+def is_shared(kind: str) -> bool:
+    """Tell whether a file system of this type may be used from several machines at once."""
+    return kind not in _LOCAL
 
 
 def fs_type(path: Path) -> str:

@@ -20,7 +20,7 @@ from modelkeep.hub import tree
 from modelkeep.hub.repo import Repo, is_commit
 from modelkeep.hub.tree import TreeFile
 from modelkeep.store.digest import Digest
-from modelkeep.store.sweep import DAY_NS, remove_older
+from modelkeep.store.sweep import DAY_NS, Leftover, look_into, remove_dead
 
 _STAGING = ".snapshot-"
 _LEFTOVERS = (_STAGING, durable.TEMPORARY)
@@ -129,7 +129,7 @@ class HubCache:
         target = self.snapshot(repo, commit)
         durable.make_dirs(target.parent)
         if not target.exists():
-            self._sweep_leftovers(repo)
+            remove_dead(self.folder(repo), self.leftovers(repo))
             staging = self.folder(repo) / f"{_STAGING}{durable.unique_name()}"
             with explained("writing the snapshot", target):
                 try:
@@ -174,6 +174,17 @@ class HubCache:
                     folder.mkdir()
                     folder.chmod(folder.stat().st_mode | sharing)
 
+    def leftovers(self, repo: Repo) -> Iterator[Leftover]:
+        """Yield what our own writers may have left in a repo's folder."""
+        for folder in (self.folder(repo), self.folder(repo) / "blobs"):
+            yield from look_into(
+                folder,
+                kind="leftover",
+                lifetime_ns=DAY_NS,
+                reason="left by a process that ended",
+                chosen=lambda name: name.startswith(_LEFTOVERS),
+            )
+
     def _write(self, repo: Repo, path: Path, data: bytes) -> None:
         """Write a small file that everybody may read, unless it stands there already."""
         try:
@@ -197,12 +208,6 @@ class HubCache:
         durable.sync_dir(target.parent)
         reach("snapshot:published")
         return True
-
-    def _sweep_leftovers(self, repo: Repo) -> None:
-        """Remove what writers that crashed more than a day ago left in this repo's folder."""
-        for folder in (self.folder(repo), self.folder(repo) / "blobs"):
-            if folder.is_dir():
-                remove_older(folder, DAY_NS, lambda name: name.startswith(_LEFTOVERS))
 
 
 def _point(pointer: Path, file: TreeFile, *, spare: Path) -> None:

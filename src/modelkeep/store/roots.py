@@ -12,7 +12,7 @@ import json
 import os
 import socket
 import stat
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,6 +106,21 @@ class Root:
             except ValueError:
                 continue  # torn by a crash or a full disk; its writer did not go on to use it
         return found, offset + complete
+
+    def uses(self, wanted: Container[str]) -> Iterator[tuple[str, str]]:
+        """Yield the references to digests that are `wanted`, as text: the digest and the path.
+
+        For those who look at all of them at once. Raises ModelkeepError where they cannot be read.
+        """
+        try:
+            with explained("reading references", self._refs):
+                text = self._refs.read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return
+        for line in text[: text.rfind("\n") + 1].split("\n"):
+            digest, _, path = line.partition(" ")
+            if digest in wanted:
+                yield digest, path
 
     def paths(self) -> frozenset[str]:
         """Return every path in the root that was ever to use a blob."""
