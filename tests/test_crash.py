@@ -13,7 +13,7 @@ from huggingface_hub import scan_cache_dir
 
 from modelkeep.hub.pull import Pulled
 from modelkeep.keep import Keep
-from modelkeep.store import condemned
+from modelkeep.store import marks
 from modelkeep.store.digest import Digest, hash_bytes
 from modelkeep.store.verify import verify
 from tests import forks
@@ -228,7 +228,7 @@ def test_link_to_a_folder(site: Site) -> None:
 def test_rm_loses_nothing_else_and_is_finished_by_the_same_command(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(condemned, "_MARK_LIFETIME_S", 0.1)
+    monkeypatch.setattr(marks, "_LIFETIME_S", 0.1)
     shared = random_bytes(MIB + 7, 99)
 
     def pair(number: int) -> tuple[Repository, Repository]:

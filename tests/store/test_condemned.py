@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from modelkeep.store import condemned
-from modelkeep.store.condemned import Released, release, wait_out
+from modelkeep.store import marks
+from modelkeep.store.condemned import Released, release
 from modelkeep.store.digest import Digest
+from modelkeep.store.marks import wait_out
 from modelkeep.store.roots import ReferenceIndex
 from modelkeep.store.store import Store
 from tests import forks
@@ -127,7 +128,7 @@ def test_a_consumer_waits_for_the_collector_and_then_misses(
 
     def consume() -> bool:
         refer(store, blob, cache)
-        wait_out(store, blob)
+        wait_out(store.layout, blob)
         return store.has(blob)
 
     consumer = forks.start(consume)
@@ -141,11 +142,11 @@ def test_a_consumer_waits_for_the_collector_and_then_misses(
 def test_the_mark_of_a_dead_collector_is_outlived(
     store: Store, blob: Digest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(condemned, "_MARK_LIFETIME_S", 0.2)
+    monkeypatch.setattr(marks, "_LIFETIME_S", 0.2)
     assert forks.start(lambda: collect(store, blob), sync="kill:release:condemned").killed()
     assert store.layout.condemned(blob).exists()
 
-    wait_out(store, blob)
+    wait_out(store.layout, blob)
 
     assert nothing_in_hand(store)
     assert store.has(blob)
@@ -154,7 +155,7 @@ def test_the_mark_of_a_dead_collector_is_outlived(
 def test_a_dead_collectors_work_is_taken_up(
     store: Store, blob: Digest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(condemned, "_MARK_LIFETIME_S", 0.2)
+    monkeypatch.setattr(marks, "_LIFETIME_S", 0.2)
     assert forks.start(lambda: collect(store, blob), sync="kill:release:condemned").killed()
 
     assert collect(store, blob).kept is None
@@ -164,12 +165,12 @@ def test_a_dead_collectors_work_is_taken_up(
 def test_a_mark_from_the_future_is_outlived_too(
     store: Store, blob: Digest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(condemned, "_MARK_LIFETIME_S", 0.2)
+    monkeypatch.setattr(marks, "_LIFETIME_S", 0.2)
     mark = store.layout.condemned(blob)
     mark.write_bytes(b"nonce")
     os.utime(mark, (time.time() + 1e6,) * 2)
 
-    wait_out(store, blob)
+    wait_out(store.layout, blob)
 
     assert not mark.exists()
 
@@ -177,10 +178,10 @@ def test_a_mark_from_the_future_is_outlived_too(
 def test_a_collector_stopped_for_too_long_lets_go(
     store: Store, blob: Digest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(condemned, "_MARK_LIFETIME_S", 0.2)
+    monkeypatch.setattr(marks, "_LIFETIME_S", 0.2)
     collector = forks.start(lambda: collect(store, blob), sync="stop:release:condemned")
     collector.stopped()
-    wait_out(store, blob)
+    wait_out(store.layout, blob)
     collector.resume()
 
     assert collector.result().kept == "the collector was stopped for too long"
@@ -229,7 +230,7 @@ def test_racing_collectors_and_consumers_lose_nothing(
             use = cache / f"{number}-{turn}"
             store.roots.register(cache).refer([(blob, use.name)])
             while True:
-                wait_out(store, blob)
+                wait_out(store.layout, blob)
                 try:
                     os.link(store.path(blob), use)
                     break

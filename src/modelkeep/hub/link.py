@@ -18,8 +18,8 @@ from modelkeep.hub.cache import HubCache
 from modelkeep.hub.held import Held
 from modelkeep.hub.materialise import FOREIGN_RUNGS, Materialiser, Placement
 from modelkeep.hub.tree import TreeFile
-from modelkeep.store.condemned import wait_out
 from modelkeep.store.digest import Digest, hash_file
+from modelkeep.store.marks import wait_out
 from modelkeep.store.roots import Root
 from modelkeep.store.store import Store
 
@@ -131,8 +131,8 @@ def to_folder(store: Store, held: Held, folder: Path, *, hardlink: bool = False)
     placement = Placement()
     for file in held.files:
         target = folder / file.path
-        durable.make_dirs(target.parent)
-        wait_out(store, file.digest)
+        durable.make_dirs(target.parent, inherit=False)
+        wait_out(store.layout, file.digest)
         try:
             store.describe(file.digest, None)
             placed = linker.place(store.path(file.digest), target, mode=_PLAIN_MODE, replace=True)

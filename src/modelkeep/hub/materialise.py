@@ -18,8 +18,8 @@ from modelkeep.fs.syncpoint import reach
 from modelkeep.hub.cache import HubCache
 from modelkeep.hub.repo import Repo
 from modelkeep.hub.tree import TreeFile
-from modelkeep.store.condemned import wait_out
 from modelkeep.store.digest import Digest, hash_file
+from modelkeep.store.marks import wait_out
 from modelkeep.store.roots import Root
 from modelkeep.store.store import Store
 
@@ -27,6 +27,8 @@ from modelkeep.store.store import Store
 # relative link into the store beside it does.
 OWN_HUB_RUNGS = (LinkMode.HARDLINK, LinkMode.REFLINK, LinkMode.SYMLINK)
 FOREIGN_RUNGS = (LinkMode.HARDLINK, LinkMode.REFLINK, LinkMode.COPY)
+
+_WRITABLE = 0o222
 
 
 @dataclass(slots=True)
@@ -93,7 +95,7 @@ class Materialiser:
         durable.make_dirs(blobs)
         lacking = []
         for digest, file in pending.items():
-            wait_out(self._store, digest)
+            wait_out(self._store.layout, digest)
             if not self._place(repo, digest, file, placement):
                 lacking.append(file)
         durable.sync_dir(blobs)
@@ -148,7 +150,8 @@ class Materialiser:
         """Tell whether the content stands here already, checked, so that nothing is to do.
 
         Large files must be the store's very inode. Small ones are copies that people edit, so they
-        are hashed: an edited one is replaced, and so is one that shares the store's inode.
+        are hashed: an edited one is replaced, and so is one that shares the store's inode, or that
+        a client left writable in the keep's own hub.
         """
         target, blob = self._target(repo, digest), self._store.path(digest)
         try:
@@ -161,7 +164,11 @@ class Materialiser:
                 if info is None or info.intact is not True:
                     self._store.describe(digest, None)  # raises where the bytes are bad
                 mode = LinkMode.SYMLINK if target.is_symlink() else LinkMode.HARDLINK
-            elif file.size < COPY_BELOW and hash_file(target, digest.algorithm)[0] == digest:
+            elif (
+                file.size < COPY_BELOW
+                and (self._root.home is not None or not target.stat().st_mode & _WRITABLE)
+                and hash_file(target, digest.algorithm)[0] == digest
+            ):
                 mode = LinkMode.COPY
             else:
                 return False

@@ -1,26 +1,23 @@
 """Takes repos and revisions out of the keep: a plan that can be shown, then its execution.
 
 What one revision alone uses goes at once; what others use, here or in another registered cache,
-stays, and the plan says so.
+stays, and the plan says so. What is leased or pinned stays whole.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
-import stat
 from collections import Counter
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from modelkeep.errors import NotFoundError
-from modelkeep.fs import durable, oserrors
-from modelkeep.fs.oserrors import explained
 from modelkeep.fs.space import allocated_bytes
 from modelkeep.fs.syncpoint import reach
 from modelkeep.hub.cache import HubCache
+from modelkeep.hub.hide import give_up, hide, is_own, remove_folder
+from modelkeep.hub.holds import hold_on
 from modelkeep.hub.repo import Repo
 from modelkeep.store.condemned import release
 from modelkeep.store.digest import Digest
@@ -119,35 +116,59 @@ def preview(plan: RemovalPlan) -> Removal:
     return Removal(plan.remove, (), plan.bytes_planned, 0, 0, dry_run=True)
 
 
+def require_unheld(store: Store, hub: HubCache, plan: RemovalPlan) -> None:
+    """Raise BusyError, which says who holds it and how to end that, if anything is held."""
+    leases = store.leases.look()
+    for part in plan.repos:
+        for commit in part.commits:
+            digests = frozenset(filter(None, map(Digest.from_etag, part.blobs)))
+            if hold := hold_on(hub, leases, part.repo, commit, digests):
+                raise hold.busy(f"{part.repo}@{commit}")
+
+
 def execute(store: Store, hub: HubCache, plan: RemovalPlan) -> Removal:
     """Carry a plan out: refs and snapshots first, then each blob, here and in the store.
 
-    A crash leaves what is not yet removed whole and loadable by commit, or no longer visible.
-    Removing the whole repo finishes the work.
+    What is held by now stays, and is told among what was kept. A crash leaves what is not yet
+    removed whole and loadable by commit, or no longer visible. Removing the whole repo finishes the
+    work.
     """
+    kept = []
+    going = []
     for part in plan.repos:
-        _hide(hub, part)
+        if reason := hide(store, hub, part.repo, part.commits, part.refs):
+            kept += [KeptItem(f"{part.repo}@{commit}", reason) for commit in part.commits]
+        else:
+            going.append(part)
     freed = pending = 0
-    for part in plan.repos:
+    for part in going:
         for name in part.blobs:
-            freed += _unlink(hub.folder(part.repo) / "blobs" / name)
+            freed += give_up(store, hub, part.repo, name)
             reach("remove:blob")
     references = ReferenceIndex(store.roots)
-    kept: Counter[str] = Counter()
-    for digest in filter(None, map(Digest.from_etag, _names(plan.repos))):
+    reasons: Counter[str] = Counter()
+    for digest in filter(None, map(Digest.from_etag, _names(going))):
         size = _size(store.path(digest))
         released = release(store, digest, references)
         reach("remove:released")
         freed += released.bytes_freed
         if released.kept and size:
             pending += size
-            kept[released.kept] += 1
-    for part in plan.repos:
+            reasons[released.kept] += 1
+    for part in going:
         if part.whole_repo:
             # Last: as long as it stands, the same command finds what is left to do.
-            _remove_folder(hub.folder(part.repo))
-    items = tuple(KeptItem(f"{count} blob(s)", reason) for reason, count in kept.most_common())
-    return Removal(plan.remove, items, plan.bytes_planned, freed, pending, dry_run=False)
+            remove_folder(hub.folder(part.repo))
+    kept += [KeptItem(f"{count} blob(s)", reason) for reason, count in reasons.most_common()]
+    gone = {f"{part.repo}@{commit}" for part in going for commit in part.commits}
+    return Removal(
+        remove=tuple(item for item in plan.remove if item.name in gone),
+        kept=tuple(kept),
+        bytes_planned=plan.bytes_planned,
+        bytes_freed=freed,
+        bytes_pending=pending,
+        dry_run=False,
+    )
 
 
 def _chosen(hub: HubCache, repo: Repo, revision: str | None) -> list[str]:
@@ -196,7 +217,7 @@ def _freeable(store: Store, hub: HubCache, repos: Iterable[RepoRemoval]) -> dict
     for name, paths in going.items():
         here = list(filter(None, map(_status, paths)))
         digest = Digest.from_etag(name)
-        sizes[name] = sum(allocated_bytes(status) for status in here if _is_own(status))
+        sizes[name] = sum(allocated_bytes(status) for status in here if is_own(status))
         if digest is None:
             continue
         blob = store.path(digest)
@@ -209,54 +230,6 @@ def _freeable(store: Store, hub: HubCache, repos: Iterable[RepoRemoval]) -> dict
         if stored.st_nlink <= 1 + shared:
             sizes[name] += allocated_bytes(stored)
     return sizes
-
-
-def _is_own(status: os.stat_result) -> bool:
-    return stat.S_ISREG(status.st_mode) and status.st_nlink == 1
-
-
-def _unlink(path: Path) -> int:
-    """Remove a name from the cache; return the bytes that only it held."""
-    status = _status(path)
-    removed = durable.remove(path)
-    return allocated_bytes(status) if removed and status and _is_own(status) else 0
-
-
-def _hide(hub: HubCache, part: RepoRemoval) -> None:
-    """Take refs and snapshots away, after which no loader finds the revisions."""
-    folder = hub.folder(part.repo)
-    with explained("removing", folder):
-        for name in part.refs:
-            durable.remove(folder / "refs" / name)
-            reach("remove:ref")
-        for commit in part.commits:
-            _remove_snapshot(hub, part.repo, commit)
-            reach("remove:snapshot")
-
-
-def _remove_snapshot(hub: HubCache, repo: Repo, commit: str) -> None:
-    """Make a snapshot vanish at once, so that no loader meets half of it."""
-    snapshot = hub.snapshot(repo, commit)
-    doomed = hub.folder(repo) / durable.unique_name(".snapshot-")
-    with suppress(FileNotFoundError):  # another removal was quicker
-        snapshot.rename(doomed)
-    reach("remove:hidden")
-    durable.remove(hub.folder(repo) / "trees" / f"{commit}.json")
-    # A pull may put one more pointer in at this very moment; what then stays is swept later.
-    shutil.rmtree(doomed, ignore_errors=True)
-
-
-def _remove_folder(folder: Path) -> None:
-    with explained("removing", folder):
-        while folder.is_dir():
-            try:
-                shutil.rmtree(folder)
-            except FileNotFoundError:
-                continue  # another removal was quicker with something in it
-            except OSError as error:
-                if not oserrors.is_refilled(error):
-                    raise
-                return  # a pull has begun the repo anew
 
 
 def _all_blobs(store: Store, hub: HubCache, repo: Repo) -> frozenset[str]:

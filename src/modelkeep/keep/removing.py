@@ -21,15 +21,21 @@ class Removing(OpenKeep):
         return self.plan_removals([(repo, revision)])
 
     def plan_removals(self, targets: Iterable[tuple[str | Repo, str | None]]) -> RemovalPlan:
-        """Decide what removing several repos or revisions together takes away."""
+        """Decide what removing several repos or revisions together takes away.
+
+        BusyError where one of them is leased or pinned, also of `remove`.
+        """
         from modelkeep.hub import remove as removing
 
         named = [asked(repo, revision, None) for repo, revision in targets]
-        return removing.plan(self.store, self.hub, named)
+        plan = removing.plan(self.store, self.hub, named)
+        removing.require_unheld(self.store, self.hub, plan)
+        return plan
 
     def remove(self, plan: RemovalPlan) -> Removal:
         """Carry out what `plan_removal` decided."""
         from modelkeep.hub import remove as removing
 
         self.require_writable()
+        removing.require_unheld(self.store, self.hub, plan)
         return removing.execute(self.store, self.hub, plan)
