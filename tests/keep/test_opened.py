@@ -75,8 +75,11 @@ def test_a_group_keep_is_open_to_its_group_and_nobody_else(keep_dir: Path) -> No
     finally:
         os.umask(old)
     assert stat.S_IMODE(keep_dir.stat().st_mode) == 0o2770
-    for folder in (keep.hub.directory, keep.store.layout.tmp, keep.store.layout.blobs / "sha256"):
+    layout = keep.store.layout
+    for folder in (keep.hub.directory, layout.root, layout.tmp, layout.blobs / "sha256" / "00"):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o2775
+    for folder in layout.fixed():
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o2755
     with pytest.raises(SettingsError):
         Keep.create(keep_dir, mode="private")
 

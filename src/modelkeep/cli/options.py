@@ -13,7 +13,6 @@ It returns its exit code, None for 0, raises `ModelkeepError`, and shows what it
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,9 +29,6 @@ if TYPE_CHECKING:
 
     from modelkeep.keep import Keep
 
-# Group keeps are written by all members; what stock clients make there is cured by default ACLs.
-_GROUP_UMASK = 0o002
-
 
 @dataclass(slots=True)
 class Invocation:
@@ -47,10 +43,7 @@ class Invocation:
         """Open the keep that is meant; `create` makes a private one where there is none."""
         from modelkeep.keep import Keep
 
-        keep = Keep.open_or_create(self.keep) if create else Keep.open(self.keep)
-        if keep.store.mode == "group":
-            os.umask(_GROUP_UMASK)
-        return keep
+        return Keep.open_or_create(self.keep) if create else Keep.open(self.keep)
 
 
 class Command(click.Command):

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 from typing import Self
 
 from modelkeep import settings as settings_module
-from modelkeep.errors import NotFoundError, ReadOnlyError, SettingsError, UsageError
-from modelkeep.fs import durable
+from modelkeep.errors import (
+    AccessError,
+    NotFoundError,
+    ReadOnlyError,
+    SettingsError,
+    UsageError,
+)
+from modelkeep.fs import durable, sharing
 from modelkeep.fs.oserrors import explained
 from modelkeep.fs.probe import is_read_only
 from modelkeep.hub.cache import HubCache
@@ -36,7 +43,9 @@ class OpenKeep:
     def open(cls, directory: str | os.PathLike[str] | None = None) -> Self:
         """Open a keep: the given one, else MODELKEEP_HOME, else the default place.
 
-        Raises NotFoundError where there is none, UnknownFormatError for a keep of another format.
+        Raises NotFoundError where there is none, UnknownFormatError for a keep of another format,
+        AccessError where the caller is not let in, or a member of the group has put a link in the
+        place of a folder.
         """
         path = Path(settings_module.keep_directory(directory).value)
         try:
@@ -48,6 +57,12 @@ class OpenKeep:
                 hint=f"start one: modelkeep init {quote(str(path))}, or pull something",
                 path=path,
             ) from error
+        except AccessError as error:
+            error.hint = _what_is_lacking(path) or error.hint
+            raise
+        if store.mode == "group":
+            for folder in (path / _HUB, *store.layout.fixed(), *store.layout.changing()):
+                sharing.refuse_planted(path, folder)
         return cls(path, store, settings_module.read_keep_settings(path))
 
     @classmethod
@@ -61,7 +76,8 @@ class OpenKeep:
         """Make a keep, private unless `mode` says otherwise, or open the one that is there.
 
         A directory that holds something else is refused. `group` names the group of a group keep;
-        the caller's own where it is left out. A crash leaves something the same call completes.
+        the caller's own where it is left out. AccessError, and nothing is made, where the caller
+        may not give it a keep. A crash leaves something the same call completes.
         """
         path = Path(settings_module.keep_directory(directory).value)
         with explained("looking at", path):
@@ -78,18 +94,26 @@ class OpenKeep:
         mode = mode or "private"
         _refuse_dangling(path)
         _refuse_strangers(path)
-        durable.make_dirs(path)
+        settings = KeepSettings(mode=mode)
         if mode == "group":
-            _share(path, group)
+            from modelkeep.keep import membership
+
+            gid = membership.chosen(group)
+            settings = replace(settings, group=membership.called(gid))
+            durable.make_dirs(path, inherit=False)
+            membership.give(path.resolve(), gid)
+        else:
+            durable.make_dirs(path, inherit=False)
         hub = HubCache(path / _HUB)
         hub.create()
         if mode == "group":
-            with explained("sharing the hub", hub.directory):
-                hub.directory.chmod(0o2775)
+            sharing.share(hub.directory)
         settings_file = path / settings_module.KEEP_FILE
         if not settings_file.exists():
-            text = settings_module.keep_settings_text(KeepSettings(mode=mode, group=group))
-            durable.write_bytes(settings_file, text.encode())
+            text = settings_module.keep_settings_text(settings)
+            durable.write_bytes(
+                settings_file, text.encode(), mode=0o664 if mode == "group" else 0o644
+            )
         store = Store.create(path / _STORE, mode)
         store.roots.own_hub()
         return cls(path, store, settings_module.read_keep_settings(path))
@@ -117,9 +141,35 @@ class OpenKeep:
         if self.read_only:
             raise ReadOnlyError(
                 f"`{self.directory}` cannot be written by you",
-                hint="use a keep of your own: --keep DIR or MODELKEEP_HOME",
+                hint=_what_is_lacking(self.directory)
+                or "use a keep of your own: --keep DIR or MODELKEEP_HOME",
                 path=self.directory,
             )
+
+    def disagreements(self) -> list[str]:
+        """Tell where `keep.toml` says something else than what is so, and what to do about it.
+
+        The mode is what the store was made as, the group that of the keep's folder; `keep.toml`
+        repeats both for people, and changes neither.
+        """
+        file = self.directory / settings_module.KEEP_FILE
+        found = []
+        if self.settings.mode != self.store.mode:
+            found.append(
+                f"`{file}` says mode `{self.settings.mode}`, and the keep was made as"
+                f" `{self.store.mode}`: write that, or make another keep with modelkeep init"
+            )
+        if self.store.mode == "group" and self.settings.group is not None:
+            from modelkeep.keep import membership
+
+            with explained("looking at", self.directory):
+                gid = self.directory.stat().st_gid
+            if self.settings.group not in (membership.called(gid), str(gid)):
+                found.append(
+                    f"`{file}` says group `{self.settings.group}`, and the folder belongs to"
+                    f" `{membership.called(gid)}`: write that name"
+                )
+        return found
 
 
 def _refuse_dangling(path: Path) -> None:
@@ -151,16 +201,7 @@ def _refuse_strangers(path: Path) -> None:
         )
 
 
-def _share(path: Path, group: str | None) -> None:
-    """Let a group work in a directory and what is made inside it."""
-    import grp
+def _what_is_lacking(path: Path) -> str | None:
+    from modelkeep.keep import membership
 
-    with explained("sharing the keep", path):
-        if group is not None:
-            try:
-                os.chown(path, -1, grp.getgrnam(group).gr_gid)
-            except KeyError as error:
-                raise UsageError(
-                    f"there is no group `{group}`", hint=f"make it: groupadd {group}"
-                ) from error
-        path.chmod(0o2770)
+    return membership.what_is_lacking(path)

@@ -29,15 +29,16 @@ class StoreLayout:
         self.tmp = root / "tmp"
         self.partials = self.tmp / "fetch"
         self.locks = root / "locks"
+        self.journals = root / "journals"
         self.ballast = root / "ballast"
 
-    def directories(self) -> list[Path]:
-        """Return every directory a new store has, parents first."""
-        shards = [f"{number:02x}" for number in range(256)]
-        sharded = [self.blobs / SHA256, self.blobs / GIT_SHA1, self.metas, self.uses]
-        plain = [
-            self.blobs,
-            *sharded,
+    def fixed(self) -> list[Path]:
+        """Return the directories in which no name ever changes once the store is made."""
+        return [self.blobs, *self._sharded()]
+
+    def changing(self) -> list[Path]:
+        """Return the directories in which names come and go, shards aside."""
+        return [
             self.roots,
             self.leases,
             self.condemned_marks,
@@ -45,8 +46,17 @@ class StoreLayout:
             self.tmp,
             self.partials,
             self.locks,
+            self.journals,
         ]
-        return plain + [directory / shard for directory in sharded for shard in shards]
+
+    def _sharded(self) -> list[Path]:
+        return [self.blobs / SHA256, self.blobs / GIT_SHA1, self.metas, self.uses]
+
+    def directories(self) -> list[Path]:
+        """Return every directory a new store has, parents first."""
+        shards = [f"{number:02x}" for number in range(256)]
+        plain = [*self.fixed(), *self.changing()]
+        return plain + [directory / shard for directory in self._sharded() for shard in shards]
 
     def blob(self, digest: Digest) -> Path:
         """Return where the content itself lies."""

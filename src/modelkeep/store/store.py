@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -18,7 +19,7 @@ from modelkeep.errors import (
     SettingsError,
     UnknownFormatError,
 )
-from modelkeep.fs import durable, probe
+from modelkeep.fs import durable, probe, sharing
 from modelkeep.fs.oserrors import explained
 from modelkeep.fs.probe import Capabilities
 from modelkeep.fs.syncpoint import reach
@@ -35,7 +36,8 @@ from modelkeep.times import utc_now
 
 Mode = Literal["private", "group"]
 
-_GROUP_DIRECTORY = 0o2775
+# Where shards stand nobody needs to make, rename or remove a name.
+_FIXED_DIRECTORY = 0o2755
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +82,11 @@ class Store:
         if layout.header.exists():
             return cls.open(directory)
         with explained("creating the store", directory):
-            for folder in layout.directories():
+            fixed = layout.fixed()
+            for folder in (directory, *layout.directories()):
                 folder.mkdir(parents=True, exist_ok=True)
                 if mode == "group":
-                    folder.chmod(_GROUP_DIRECTORY)
+                    sharing.share(folder, _FIXED_DIRECTORY if folder in fixed else sharing.INSIDE)
         header = {
             "format": FORMAT,
             "id": str(uuid.uuid4()),
@@ -120,8 +123,12 @@ class Store:
         )
 
     def has(self, digest: Digest) -> bool:
-        """Tell whether the content is here, by its name alone."""
-        return self.layout.blob(digest).exists()
+        """Tell whether the content is here, by its name alone; a link in its place is none."""
+        try:
+            _status(self.layout.blob(digest))
+        except FileNotFoundError:
+            return False
+        return True
 
     def has_sound(self, digest: Digest) -> bool:
         """Tell whether the content is here and not known to be damaged. Reads none of it."""
@@ -154,8 +161,7 @@ class Store:
         """Describe a blob without reading its bytes; None where it is missing."""
         path = self.layout.blob(digest)
         try:
-            with explained("looking at a blob", path):
-                status = path.stat()
+            status = _status(path)
         except FileNotFoundError:
             return None
         meta = metas.read(self.layout.meta(digest))
@@ -193,6 +199,8 @@ class Store:
         durable.seal(part)
         reach("publish:sealed")
         if not self.has(digest):
+            if self.layout.blob(digest).is_symlink():
+                durable.remove(self.layout.blob(digest))
             meta = Meta.of(part.stat(), now=utc_now(), source=source)
             if xet_hash:
                 meta = replace(meta, xet_hash=xet_hash)
@@ -242,8 +250,7 @@ class Store:
         where the blob is gone. Whoever may only read can still call this without a source.
         """
         path, side = self.layout.blob(digest), self.layout.meta(digest)
-        with explained("looking at a blob", path):
-            status = path.stat()
+        status = _status(path)
         old = metas.read(side)
         meta = old
         if meta is None or not meta.describes(status) or meta.bad_since:
@@ -288,6 +295,18 @@ class Store:
             with suppress(ModelkeepError, FileNotFoundError):
                 mark(self.layout, digest)
             raise
+
+
+def _status(blob: Path) -> os.stat_result:
+    """Look at a blob; FileNotFoundError for anything else in its place.
+
+    A link there would lend its name to a file outside of the store that others may not read.
+    """
+    with explained("looking at a blob", blob):
+        status = blob.lstat()
+    if not stat.S_ISREG(status.st_mode):
+        raise FileNotFoundError(blob)
+    return status
 
 
 def _entries(directory: str | Path) -> list[os.DirEntry[str]]:

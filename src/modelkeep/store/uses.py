@@ -16,10 +16,11 @@ _SHARED_FILE = 0o666
 def stamp(path: Path) -> None:
     """Note a use now; best effort, since readers may have no right to write."""
     try:
-        os.utime(path)
+        os.utime(path, follow_symlinks=False)
     except FileNotFoundError:
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, _SHARED_FILE)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            descriptor = os.open(path, flags, _SHARED_FILE)
             try:
                 os.fchmod(descriptor, _SHARED_FILE)
             finally:

@@ -1,0 +1,91 @@
+"""The group of a group keep: which one it is, and what somebody needs who is not in it."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from pathlib import Path
+from shlex import quote
+
+from modelkeep.errors import AccessError, UsageError
+from modelkeep.fs import sharing
+from modelkeep.fs.oserrors import explained
+
+_TOP = 0o2770
+"""Members come in, nobody else does."""
+
+
+def chosen(name: str | None) -> int:
+    """Return the id of a group by its name or number, the caller's own where none is named.
+
+    UsageError where there is no such group, AccessError where the caller may not give it files.
+    """
+    gid = os.getegid() if name is None else _id_of(name)
+    if os.geteuid() != 0 and not _is_member(gid):
+        raise AccessError(
+            f"you are not in the group `{called(gid)}`, so you cannot give it a keep",
+            hint=f"let root make the keep, or join: {_joining(gid)}",
+        )
+    return gid
+
+
+def give(top: Path, gid: int) -> None:
+    """Let a group, and nobody else, into a directory of the caller."""
+    with explained("giving the keep to the group", top):
+        if top.stat().st_gid != gid:
+            os.chown(top, -1, gid)
+    sharing.share(top, _TOP)
+
+
+def called(gid: int) -> str:
+    """Return a group's name, its number where it has none."""
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return str(gid)
+
+
+def what_is_lacking(top: Path) -> str | None:
+    """Return what lets the caller into a group keep; None for a member, or where it is no such."""
+    try:
+        status = top.stat()
+    except OSError:
+        return None
+    if not sharing.is_shared(status.st_mode) or os.geteuid() == 0 or _is_member(status.st_gid):
+        return None
+    return f"the keep is for the group `{called(status.st_gid)}`: {_joining(status.st_gid)}"
+
+
+def _is_member(gid: int) -> bool:
+    return gid == os.getegid() or gid in os.getgroups()
+
+
+def _joining(gid: int) -> str:
+    group, user = called(gid), _user()
+    if user is None:
+        return f"start the container with --group-add {gid}"
+    if group != str(gid) and user in grp.getgrgid(gid).gr_mem:
+        return f"you joined it after you logged in: newgrp {quote(group)}"
+    return (
+        f"usermod -aG {quote(group)} {quote(user)} as root, then log in anew;"
+        f" in a container: --group-add {gid}"
+    )
+
+
+def _id_of(name: str) -> int:
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        if name.isdecimal():  # in a container it may have no name
+            return int(name)
+        raise UsageError(
+            f"there is no group `{name}`", hint=f"make it: groupadd {quote(name)}"
+        ) from None
+
+
+def _user() -> str | None:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return None
