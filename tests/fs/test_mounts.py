@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from modelkeep.fs.mounts import fs_type, parse
+from modelkeep.fs.mounts import Mount, fs_type, parse, under
 
 TABLE = r"""
 22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
@@ -32,11 +32,18 @@ broken line
     ],
 )
 def test_the_longest_and_latest_mount_point_decides(path: str, expected: str) -> None:
-    assert parse(TABLE, path) == expected
+    mount = under(parse(TABLE), path)
+    assert mount is not None
+    assert mount.kind == expected
+
+
+def test_a_mount_tells_which_folder_of_which_file_system_it_shows() -> None:
+    bind = r"40 22 8:2 /in\040side /elsewhere rw shared:1 - xfs /dev/sdb rw"
+    assert parse(bind) == (Mount("/elsewhere", "/in side", "8:2", "xfs"),)
 
 
 def test_an_empty_table_knows_nothing() -> None:
-    assert parse("", "/") == "unknown"
+    assert under(parse(""), "/") is None
 
 
 @pytest.mark.real

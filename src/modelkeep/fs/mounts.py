@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 _OCTAL = re.compile(r"\\([0-7]{3})")
@@ -18,6 +20,20 @@ _LOCAL = frozenset(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A line of the kernel's table.
+
+    `point` is where it is seen, `root` which folder of its file system is seen there, `device` that
+    file system's number as `major:minor`, `kind` its type.
+    """
+
+    point: str
+    root: str
+    device: str
+    kind: str
+
+
 def is_shared(kind: str) -> bool:
     """Tell whether a file system of this type may be used from several machines at once."""
     return kind not in _LOCAL
@@ -28,24 +44,40 @@ def fs_type(path: Path) -> str:
 
     `unknown` where the system keeps no table of mounts.
     """
+    mount = under(table(), os.path.realpath(path))
+    return mount.kind if mount else "unknown"
+
+
+def table(process: str | os.PathLike[str] = "/proc/self") -> tuple[Mount, ...]:
+    """Return what a process sees mounted; nothing where that cannot be read."""
     try:
-        table = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+        text = Path(process, "mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
-        return "unknown"
-    return parse(table, os.path.realpath(path))
+        return ()
+    return parse(text)
 
 
-def parse(table: str, path: str) -> str:
-    """Return the type of the longest mount point that is a prefix of the absolute `path`."""
-    best, found = -1, "unknown"
-    for line in table.splitlines():
+def parse(text: str) -> tuple[Mount, ...]:
+    """Read a table of mounts, in its order."""
+    found = []
+    for line in text.splitlines():
         before, _, after = line.partition(" - ")
         fields = before.split(" ")
-        if len(fields) < 5 or not after:
-            continue
-        point = _OCTAL.sub(lambda code: chr(int(code[1], 8)), fields[4])
-        inside = path == point or path.startswith(point.rstrip("/") + "/")
+        if len(fields) >= 5 and after:
+            root, point = (_OCTAL.sub(lambda code: chr(int(code[1], 8)), f) for f in fields[3:5])
+            found.append(Mount(point, root, fields[2], after.split(" ")[0]))
+    return tuple(found)
+
+
+def under(mounts: Sequence[Mount], path: str) -> Mount | None:
+    """Return the mount with the longest point that is a prefix of the absolute `path`.
+
+    Nothing is looked at: links in the path are for the caller to follow.
+    """
+    best = None
+    for mount in mounts:
+        inside = path == mount.point or path.startswith(mount.point.rstrip("/") + "/")
         # Of mounts stacked on one point the last is the one that is seen.
-        if inside and len(point) >= best:
-            best, found = len(point), after.split(" ")[0]
-    return found
+        if inside and (best is None or len(mount.point) >= len(best.point)):
+            best = mount
+    return best
