@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from modelkeep.hub.progress import Progress
     from modelkeep.hub.pull import Pulled
     from modelkeep.hub.remove import Removal, RemovalPlan
+    from modelkeep.hub.settle import Settled
     from modelkeep.hub.where import Where
     from modelkeep.keep import Keep
     from modelkeep.store.verify import VerifyReport
@@ -53,6 +54,7 @@ _HOMES = {
     "Pulled": "modelkeep.hub.pull",
     "Removal": "modelkeep.hub.remove",
     "RemovalPlan": "modelkeep.hub.remove",
+    "Settled": "modelkeep.hub.settle",
     "VerifyReport": "modelkeep.store.verify",
     "Where": "modelkeep.hub.where",
 }
@@ -77,6 +79,7 @@ __all__ = [
     "Removal",
     "RemovalPlan",
     "SettingsError",
+    "Settled",
     "UnknownFormatError",
     "UpstreamError",
     "UsageError",

@@ -82,7 +82,9 @@ def test_a_wait_is_said_once_until_something_moves() -> None:
 
 
 def test_a_rate_is_that_of_this_run() -> None:
-    pulled = Pulled("o/n", "model", "0" * 40, Path("x"), 1, 90, 9_000_000, 0, 0, {}, 2.0, 5_000_000)
+    pulled = Pulled(
+        "o/n", "model", "0" * 40, Path("x"), 1, 90, 9_000_000, 0, 0, {}, 2.0, 5_000_000, 1
+    )
     assert placed.fetched(pulled) == (
         "fetched 9.0 MB in 2.0 s (2.0 MB/s), 5.0 MB of it kept from an earlier run"
     )

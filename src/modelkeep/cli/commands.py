@@ -21,6 +21,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "show": Entry("show", "Show one repo: revisions, refs, sizes, origin."),
         "where": Entry("where", "Show which files a loader opens, and why those."),
         "link": Entry("link", "Give a repo to another cache or to a plain folder."),
+        "settle": Entry("settle", "Take in what stock clients downloaded into the keep."),
         "verify": Entry("verify", "Hash what is stored and compare it with its names."),
         "rm": Entry("rm", "Remove repos or revisions from the keep."),
     },

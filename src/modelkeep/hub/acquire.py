@@ -1,4 +1,4 @@
-"""Sees that the store has the content of files: what it lacks is taken over, or fetched.
+"""Sees that the store has the content of files: what it lacks is fetched.
 
 Nothing here makes anything visible to loaders; the store's names are all it gives.
 """
@@ -14,13 +14,12 @@ from modelkeep._version import __version__
 from modelkeep.errors import CorruptError
 from modelkeep.fs.space import require_free
 from modelkeep.fs.syncpoint import reach
-from modelkeep.hub.cache import HubCache
 from modelkeep.hub.fetch import Fetcher, Wanted, kept_bytes
 from modelkeep.hub.progress import Progress
-from modelkeep.hub.repo import Repo
+from modelkeep.hub.request import Request
 from modelkeep.hub.tree import TreeFile
 from modelkeep.hub.upstream import Upstream
-from modelkeep.hub.xet import XetUse, fetch_by_client, prefers_xet
+from modelkeep.hub.xet import fetch_by_client, prefers_xet
 from modelkeep.store.digest import Digest
 from modelkeep.store.meta import Source
 from modelkeep.store.store import Store
@@ -42,24 +41,18 @@ class Acquirer:
     def __init__(
         self,
         store: Store,
-        hub: HubCache,
         origin: Upstream,
-        repo: Repo,
+        request: Request,
         commit: str,
         progress: Progress,
-        *,
-        limit_rate: int | None = None,
-        xet: XetUse = XetUse.AUTO,
     ) -> None:
         self.tally = Tally()
         self._store = store
-        self._hub = hub
         self._origin = origin
-        self._repo = repo
+        self._request = request
+        self._repo = request.repo
         self._commit = commit
         self._progress = progress
-        self._limit_rate = limit_rate
-        self._xet = xet
 
     def acquire(self, files: Sequence[TreeFile]) -> None:
         """Return when the store has the content of all files.
@@ -85,16 +78,12 @@ class Acquirer:
         return Source(str(self._repo), self._commit, file.path, self._origin.public)
 
     def _is_here(self, file: TreeFile) -> bool:
-        """Tell whether the store has a content, after taking over what a client brought."""
+        """Tell whether the store has a content, and note where it is also to be had."""
         if self._store.has(file.digest):
             # What is damaged counts as not here: publishing the content again heals it.
             with suppress(CorruptError):
                 self._store.describe(file.digest, self._source(file))
                 return True
-        brought = self._hub.directory / self._hub.blob_name(self._repo, file.digest)
-        if self._store.take_over(brought, file.digest, self._source(file)):
-            self.tally.stored[file.digest] = file.size
-            return True
         return False
 
     def _deliver(self, file: TreeFile, path: Path) -> None:
@@ -106,7 +95,7 @@ class Acquirer:
         reach("pull:published")
 
     def _came_by_xet(self, file: TreeFile) -> bool:
-        return prefers_xet(file, self._origin.endpoint, self._xet) and fetch_by_client(
+        return prefers_xet(file, self._origin.endpoint, self._request.xet) and fetch_by_client(
             file,
             self._repo,
             self._commit,
@@ -127,7 +116,7 @@ class Acquirer:
             partials=self._store.layout.partials,
             locks=self._store.layout.locks,
             flock=self._store.capabilities.flock,
-            limit_rate=self._limit_rate,
+            limit_rate=self._request.limit_rate,
             user_agent=f"modelkeep/{__version__}",
             progress=self._progress,
         )

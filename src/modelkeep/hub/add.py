@@ -131,20 +131,7 @@ def add(
     placement = Placement()
     snapshot = _appear(store, hub, repo, commit, tree, revision, placement)
     stored = sum(file.size for file in new.values())
-    return Pulled(
-        repo=repo.id,
-        type=repo.type.value,
-        commit=commit,
-        snapshot=snapshot,
-        files=len(tree),
-        bytes_total=sum(file.size for file in tree),
-        bytes_fetched=0,
-        bytes_stored=stored,
-        bytes_linked=sum({file.digest: file.size for file in tree}.values()) - stored,
-        modes={mode.value: count for mode, count in sorted(placement.modes.items())},
-        seconds=time.monotonic() - started,
-        files_placed=placement.placed,
-    )
+    return Pulled.of(repo, commit, snapshot, tree, placement, started=started, stored=stored)
 
 
 def _refuse_to_move_upstream_refs(store: Store, hub: HubCache, repo: Repo, revision: str) -> None:

@@ -14,6 +14,7 @@ from modelkeep.hub import held, provenance
 from modelkeep.hub.cache import HubCache
 from modelkeep.hub.repo import DEFAULT_REVISION, Repo
 from modelkeep.hub.scan import ScannedRepo, ScannedRevision, scan
+from modelkeep.hub.unsettled import in_blobs
 from modelkeep.store.digest import Digest
 from modelkeep.store.leases import Held, Kind
 from modelkeep.store.store import Store
@@ -84,11 +85,18 @@ def listing(store: Store, hub: HubCache, repos: Iterable[Repo] | None = None) ->
     """
     scans = [scan(hub, repo) for repo in hub.repos()]
     users = Counter(name for scanned in scans for name in scanned.blobs)
-    settled = store.roots.own_hub().paths()
+    referenced = store.roots.own_hub().paths()
     leases = store.leases.look()
     wanted = None if repos is None else set(repos)
     listed = [
-        _listed(store, scanned, users, settled, leases, look=hub if wanted else None)
+        _listed(
+            store,
+            scanned,
+            users,
+            leases,
+            brought=sum(file.size for file in in_blobs(store, hub, scanned.repo, referenced)),
+            look=hub if wanted else None,
+        )
         for scanned in scans
         if scanned.revisions and (wanted is None or scanned.repo in wanted)
     ]
@@ -100,13 +108,12 @@ def _listed(
     store: Store,
     found: ScannedRepo,
     users: Counter[str],
-    settled: frozenset[str],
     leases: Held,
     *,
+    brought: int,
     look: HubCache | None,
 ) -> ListedRepo:
     repo, blobs = found.repo, found.blobs
-    folder = repo.folder
     own = frozenset(name for name in blobs if users[name] == 1)
     plain = sum(revision.plain for revision in found.revisions)
     stamps = []
@@ -127,8 +134,7 @@ def _listed(
         revisions=tuple(_revision(store, repo, revision, look) for revision in found.revisions),
         bytes_total=sum(blobs.values()) + plain,
         bytes_unique=sum(map(blobs.__getitem__, own)) + plain,
-        bytes_unsettled=plain
-        + sum(size for name, size in blobs.items() if f"{folder}/blobs/{name}" not in settled),
+        bytes_unsettled=plain + brought,
         last_used=max(filter(None, stamps), default=None),
         pinned=Kind.PIN in holds,
         leased=Kind.LEASE in holds or bool(leases.unreadable),

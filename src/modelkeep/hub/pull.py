@@ -1,13 +1,14 @@
 """Gets a revision from upstream into the keep: nothing twice, nothing unverified, nothing halfway.
 
-What the store has is linked; what a stock client already brought is hashed and taken over; the rest
-is fetched into the store's own temporary folder, hashed there, and named. Only then does the
-revision appear in the hub cache: blobs, snapshot, tree, refs, in this order.
+What a stock client already brought is settled; what the store has is linked; the rest is fetched
+into the store's own temporary folder, hashed there, and named. Only then does the revision appear
+in the hub cache: blobs, snapshot, tree, refs, in this order.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,34 +16,19 @@ from modelkeep.errors import BusyError, NotFoundError, OfflineError, UpstreamErr
 from modelkeep.hub import provenance, upstream
 from modelkeep.hub.acquire import Acquirer
 from modelkeep.hub.cache import HubCache
+from modelkeep.hub.holds import in_hand
 from modelkeep.hub.materialise import OWN_HUB_RUNGS, Materialiser, Placement
 from modelkeep.hub.progress import Progress
-from modelkeep.hub.repo import DEFAULT_REVISION, Repo, is_commit
+from modelkeep.hub.repo import Repo, is_commit
+from modelkeep.hub.request import Request
+from modelkeep.hub.settle import settle
 from modelkeep.hub.tree import TreeFile
 from modelkeep.hub.upstream import Upstream
-from modelkeep.hub.xet import XetUse
 from modelkeep.store.store import Store
 from modelkeep.store.sweep import sweep
 
 # A blob may be taken away between being found and being linked; each round fetches what was.
 _ROUNDS = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What to get: a repo, a revision, and which of its files.
-
-    `force` lets a branch that was made by `add` follow upstream again. `limit_rate` is in bytes a
-    second, for all connections together. `xet` says which files the Xet library fetches instead.
-    """
-
-    repo: Repo
-    revision: str = DEFAULT_REVISION
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    force: bool = False
-    limit_rate: int | None = None
-    xet: XetUse = XetUse.AUTO
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +52,39 @@ class Pulled:
     bytes_linked: int
     modes: dict[str, int]
     seconds: float
-    bytes_resumed: int = 0
-    files_placed: int = 0
+    bytes_resumed: int
+    files_placed: int
+
+    @classmethod
+    def of(
+        cls,
+        repo: Repo,
+        commit: str,
+        snapshot: Path,
+        files: Sequence[TreeFile],
+        placement: Placement,
+        *,
+        started: float,
+        stored: int,
+        fetched: int = 0,
+        resumed: int = 0,
+    ) -> Pulled:
+        """Sum up what came; `started` is the moment, of the monotonic clock, when it began."""
+        return cls(
+            repo=repo.id,
+            type=repo.type.value,
+            commit=commit,
+            snapshot=snapshot,
+            files=len(files),
+            bytes_total=sum(file.size for file in files),
+            bytes_fetched=fetched,
+            bytes_stored=stored,
+            bytes_linked=sum({file.digest: file.size for file in files}.values()) - stored,
+            modes={mode.value: count for mode, count in sorted(placement.modes.items())},
+            seconds=time.monotonic() - started,
+            bytes_resumed=min(resumed, fetched),
+            files_placed=placement.placed,
+        )
 
 
 def pull(
@@ -97,48 +114,39 @@ def pull(
             f"no file of `{repo}` matches",
             hint=f"it has {len(tree)}, such as `{tree[0].path}`" if tree else None,
         )
-    acquirer = Acquirer(
-        store,
-        hub,
-        origin,
-        repo,
-        commit,
-        progress,
-        limit_rate=request.limit_rate,
-        xet=request.xet,
-    )
+    acquirer = Acquirer(store, origin, request, commit, progress)
+    lacking = [file for file in files if not store.has(file.digest)]
+    settle(store, hub, [repo], endpoint=origin.endpoint, progress=progress)
+    acquirer.tally.stored |= {file.digest: file.size for file in lacking if store.has(file.digest)}
     materialiser = Materialiser(store, hub, store.roots.own_hub(), OWN_HUB_RUNGS)
     refs = () if is_commit(request.revision) else (request.revision,)
-    for _ in range(_ROUNDS):
-        placement = Placement()
-        try:
-            acquirer.acquire(files)
-            if not materialiser.place_blobs(repo, files, placement):
-                snapshot = materialiser.finish(repo, commit, files, tree=tree, refs=refs)
-                break
-        except FileNotFoundError:
-            continue  # a removal was at work on the same things: begin again
-    else:
-        raise BusyError(
-            f"`{repo}` is being removed from the keep as fast as it arrives",
-            hint="wait for the other modelkeep command to end",
-        )
-    sizes = {file.digest: file.size for file in files}
+    digests = {file.digest for file in files}
+    with in_hand(store, repo, commit, digests, reason="modelkeep pull"):
+        for _ in range(_ROUNDS):
+            placement = Placement()
+            try:
+                acquirer.acquire(files)
+                if not materialiser.place_blobs(repo, files, placement):
+                    snapshot = materialiser.finish(repo, commit, files, tree=tree, refs=refs)
+                    break
+            except FileNotFoundError:
+                continue  # a removal was at work on the same things: begin again
+        else:
+            raise BusyError(
+                f"`{repo}` is being removed from the keep as fast as it arrives",
+                hint="wait for the other modelkeep command to end",
+            )
     tally = acquirer.tally
-    return Pulled(
-        repo=repo.id,
-        type=repo.type.value,
-        commit=commit,
-        snapshot=snapshot,
-        files=len(files),
-        bytes_total=sum(file.size for file in files),
-        bytes_fetched=sum(tally.fetched.values()),
-        bytes_stored=sum(tally.stored.values()),
-        bytes_linked=sum(sizes.values()) - sum(tally.stored.values()),
-        modes={mode.value: count for mode, count in sorted(placement.modes.items())},
-        seconds=time.monotonic() - started,
-        files_placed=placement.placed,
-        bytes_resumed=min(tally.resumed, sum(tally.fetched.values())),
+    return Pulled.of(
+        repo,
+        commit,
+        snapshot,
+        files,
+        placement,
+        started=started,
+        stored=sum(tally.stored.values()),
+        fetched=sum(tally.fetched.values()),
+        resumed=tally.resumed,
     )
 
 

@@ -15,9 +15,6 @@ from modelkeep.hub import tree
 from modelkeep.hub.cache import HubCache
 from modelkeep.hub.repo import Repo, is_commit
 
-# Beside blobs a folder may hold what clients and we are still writing there.
-_UNFINISHED = (".incomplete",)
-
 
 @dataclass(frozen=True, slots=True)
 class ScannedRevision:
@@ -54,22 +51,52 @@ def scan(hub: HubCache, repo: Repo) -> ScannedRepo:
         return _scan(hub, repo)
 
 
+def is_finished(name: str) -> bool:
+    """Tell whether a name among blobs is one: clients, and we, write there under other names."""
+    return not name.startswith(".") and not name.endswith(".incomplete")
+
+
+def walk(top: str) -> tuple[list[str], dict[str, os.DirEntry[str]]]:
+    """Return the paths of all links below a folder, and the files that are no links."""
+    links: list[str] = []
+    others: dict[str, os.DirEntry[str]] = {}
+    prefixes = [""]
+    while prefixes:
+        prefix = prefixes.pop()
+        found = entries(f"{top}/{prefix}")
+        links += [prefix + entry.name for entry in found if entry.is_symlink()]
+        for entry in [entry for entry in found if not entry.is_symlink()]:
+            if entry.is_dir():
+                prefixes.append(f"{prefix}{entry.name}/")
+            else:
+                others[prefix + entry.name] = entry
+    return links, others
+
+
+def entries(directory: str) -> list[os.DirEntry[str]]:
+    """Return what stands in a folder; nothing where there is none."""
+    try:
+        return list(os.scandir(directory))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
 def _scan(hub: HubCache, repo: Repo) -> ScannedRepo:
     folder = f"{hub.directory}/{repo.folder}"
     commits = sorted(
-        entry.name for entry in _entries(f"{folder}/snapshots") if is_commit(entry.name)
+        entry.name for entry in entries(f"{folder}/snapshots") if is_commit(entry.name)
     )
     notes = {commit: _note(f"{folder}/trees/{commit}.json") for commit in commits}
     noted: dict[str, int] = {}
     for note in notes.values():
         noted.update(note.values() if note else ())
     blobs = {}
-    for entry in _entries(f"{folder}/blobs"):
+    for entry in entries(f"{folder}/blobs"):
         name = entry.name
         # A link is looked at in any case: its payload may be gone.
         if name in noted and not entry.is_symlink():
             blobs[name] = noted[name]
-        elif not name.startswith(".") and not name.endswith(_UNFINISHED):
+        elif is_finished(name):
             size = _size(entry)
             if size is not None:
                 blobs[name] = size
@@ -81,7 +108,7 @@ def _scan(hub: HubCache, repo: Repo) -> ScannedRepo:
 
 
 def _refs(top: str) -> dict[str, str]:
-    _, files = _walk(top)
+    _, files = walk(top)
     refs = {name: _read(entry.path).decode("ascii", "replace") for name, entry in files.items()}
     return {name: commit for name in sorted(refs) if is_commit(commit := refs[name].strip())}
 
@@ -89,7 +116,7 @@ def _refs(top: str) -> dict[str, str]:
 def _revision(
     top: str, commit: str, note: dict[str, tuple[str, int]] | None, blobs: dict[str, int]
 ) -> ScannedRevision:
-    links, others = _walk(top)
+    links, others = walk(top)
     noted = note or {}
     named = {
         path: name
@@ -115,30 +142,6 @@ def _pointed(link: str) -> str | None:
         return os.path.basename(os.readlink(link))  # noqa: PTH115, PTH119 - asked thousands of times
     except OSError:
         return None
-
-
-def _walk(top: str) -> tuple[list[str], dict[str, os.DirEntry[str]]]:
-    """Return the paths of all links below a folder, and the files that are no links."""
-    links: list[str] = []
-    others: dict[str, os.DirEntry[str]] = {}
-    prefixes = [""]
-    while prefixes:
-        prefix = prefixes.pop()
-        entries = _entries(f"{top}/{prefix}")
-        links += [prefix + entry.name for entry in entries if entry.is_symlink()]
-        for entry in [entry for entry in entries if not entry.is_symlink()]:
-            if entry.is_dir():
-                prefixes.append(f"{prefix}{entry.name}/")
-            else:
-                others[prefix + entry.name] = entry
-    return links, others
-
-
-def _entries(directory: str) -> list[os.DirEntry[str]]:
-    try:
-        return list(os.scandir(directory))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
 
 
 def _note(path: str) -> dict[str, tuple[str, int]] | None:

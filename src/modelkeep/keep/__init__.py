@@ -14,11 +14,12 @@ from modelkeep.keep.checking import Checking
 from modelkeep.keep.getting import Getting
 from modelkeep.keep.looking import Looking
 from modelkeep.keep.removing import Removing
+from modelkeep.keep.settling import Settling
 
 __all__ = ["Keep"]
 
 
-class Keep(Getting, Looking, Checking, Adopting, Removing):
+class Keep(Getting, Looking, Checking, Adopting, Removing, Settling):
     """A keep that exists. Use `open` or `Keep.create`, not the constructor.
 
     Methods may be called from several threads, processes and nodes at once.

@@ -6,4 +6,4 @@ from modelkeep.keep.opened import OpenKeep
 
 
 class Adopting(OpenKeep):
-    """The verbs adopt and settle."""
+    """The verb adopt."""

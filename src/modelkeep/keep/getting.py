@@ -46,13 +46,14 @@ class Getting(OpenKeep):
         """
         from modelkeep.hub import pull as pulling
         from modelkeep.hub.progress import Progress
+        from modelkeep.hub.request import Request
         from modelkeep.hub.xet import XetUse
 
         name, wanted = asked(repo, revision, type)
         self.require_writable()
         progress = progress or Progress()
         upstream = self.upstream(token=token, progress=progress)
-        request = pulling.Request(
+        request = Request(
             name,
             wanted or DEFAULT_REVISION,
             include=several(include),

@@ -1,0 +1,120 @@
+"""Finds what stock clients put into the keep's hub and nobody has hashed yet.
+
+A blob there is *settled* when the hub's root has a reference to it and it is sealed, as all is that
+was placed from the store, or is the store's own inode. What clients bring is unknown to the root,
+or writable, or a link into the store of blobs that newer clients have of their own.
+
+Looks at names, and once at each blob; hashes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelkeep.hub import scan
+from modelkeep.hub.cache import HubCache
+from modelkeep.hub.repo import Repo
+from modelkeep.store.digest import Digest
+from modelkeep.store.store import Store
+
+_WRITABLE = 0o222
+_ELSEWHERE = "it is a link that leads out of the cache"
+
+
+@dataclass(frozen=True, slots=True)
+class Unsettled:
+    """A file of the hub that awaits settling, and its size in bytes.
+
+    `path` is where it stands, `content` where its bytes lie: elsewhere for a link. `digest` is what
+    it should hold, and `refusal` why it cannot be settled. `pointer` is the commit and the path in
+    the repo of a file that stands in a snapshot itself.
+    """
+
+    path: Path
+    content: Path
+    size: int
+    digest: Digest | None
+    refusal: str | None
+    pointer: tuple[str, str] | None = None
+
+
+def in_blobs(
+    store: Store, hub: HubCache, repo: Repo, referenced: frozenset[str]
+) -> Iterator[Unsettled]:
+    """Yield the unsettled blobs of a repo; `referenced` are the paths that the hub's root knows.
+
+    A link to nothing is passed over: it holds nothing to settle.
+    """
+    folder = f"{hub.directory}/{repo.folder}/blobs"
+    refusal = _refusal(hub, repo)
+    for entry in scan.entries(folder):
+        if not scan.is_finished(entry.name):
+            continue
+        try:
+            status = entry.stat()
+        except OSError:
+            continue
+        if not stat.S_ISREG(status.st_mode):
+            continue
+        digest = Digest.from_etag(entry.name)
+        if f"{repo.folder}/blobs/{entry.name}" in referenced and (
+            _is_sealed(entry, status) or _is_stored(store, digest, status)
+        ):
+            continue
+        path = content = Path(entry.path)
+        why = refusal
+        if digest is None:
+            why = "its name is no checksum"
+        elif entry.is_symlink() and not _is_stored(store, digest, status):
+            content = Path(os.path.normpath(path.parent / path.readlink()))
+            if not _is_payload(hub, content):
+                why = _ELSEWHERE
+        yield Unsettled(path, content, status.st_size, digest, why)
+
+
+def in_snapshots(hub: HubCache, repo: Repo) -> Iterator[Unsettled]:
+    """Yield the files that stand in snapshots themselves, where a client made no links."""
+    for commit in hub.commits(repo):
+        _, files = scan.walk(f"{hub.snapshot(repo, commit)}")
+        if not files:
+            continue
+        noted = {file.path: file.digest for file in hub.tree(repo, commit) or ()}
+        for name, entry in files.items():
+            digest = noted.get(name)
+            why = _refusal(hub, repo) or (None if digest else "nobody noted what it should hold")
+            path = Path(entry.path)
+            try:
+                size = entry.stat().st_size
+            except OSError:
+                continue  # removed meanwhile
+            yield Unsettled(path, path, size, digest, why, (commit, name))
+
+
+def _refusal(hub: HubCache, repo: Repo) -> str | None:
+    """Tell why nothing of a repo can be settled: what its folder leads to is not the keep's."""
+    folder = hub.folder(repo)
+    linked = any((folder / name).is_symlink() for name in ("", "blobs", "snapshots"))
+    return "its folder is a link to another place" if linked else None
+
+
+def _is_sealed(entry: os.DirEntry[str], status: os.stat_result) -> bool:
+    return not entry.is_symlink() and not status.st_mode & _WRITABLE
+
+
+def _is_stored(store: Store, digest: Digest | None, status: os.stat_result) -> bool:
+    try:
+        return digest is not None and os.path.samestat(status, store.path(digest).stat())
+    except OSError:
+        return False
+
+
+def _is_payload(hub: HubCache, path: Path) -> bool:
+    """Tell whether a path lies in the store that newer clients keep beside their repos."""
+    shared = hub.directory / "blobs"
+    if path.parent.parent != shared or any(part.is_symlink() for part in (shared, path.parent)):
+        return False
+    return stat.S_ISREG(path.lstat().st_mode)
