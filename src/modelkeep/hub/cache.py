@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from modelkeep.fs import durable, oserrors
+from modelkeep.errors import ModelkeepError
+from modelkeep.fs import durable, oserrors, sharing
 from modelkeep.fs.oserrors import explained
 from modelkeep.fs.syncpoint import reach
 from modelkeep.hub import tree
@@ -24,7 +25,6 @@ from modelkeep.store.sweep import DAY_NS, Leftover, look_into, remove_dead
 
 _STAGING = ".snapshot-"
 _LEFTOVERS = (_STAGING, durable.TEMPORARY)
-_SHARING = 0o2020  # what lets a group write, and go on doing so
 
 
 class HubCache:
@@ -34,15 +34,25 @@ class HubCache:
         self.directory = directory
 
     def create(self) -> None:
-        """Make the directory where it is missing.
+        """Make the directory where it is missing, as the umask has it.
 
         Empty: clients before 1.0 warn of everything that is not a repo, backup tags included.
         """
-        durable.make_dirs(self.directory)
+        durable.make_dirs(self.directory, inherit=False)
 
     def folder(self, repo: Repo) -> Path:
         """Return the folder of a repo."""
         return self.directory / repo.folder
+
+    def make_folder(self, repo: Repo, *parts: str) -> Path:
+        """Make a folder in a repo's, or that folder itself, where it is missing; return it.
+
+        AccessError where another user has put a link in its way, which could lead anywhere.
+        """
+        folder = self.folder(repo).joinpath(*parts)
+        sharing.refuse_planted(self.directory, folder)
+        durable.make_dirs(folder)
+        return folder
 
     def blob_name(self, repo: Repo, digest: Digest) -> str:
         """Return a blob's path inside the cache directory."""
@@ -65,26 +75,31 @@ class HubCache:
                 yield repo
 
     def refs(self, repo: Repo) -> dict[str, str]:
-        """Return the repo's branches and tags and the commit each stands for."""
+        """Return the repo's branches and tags and the commit each stands for.
+
+        AccessError where the caller is not let into the repo's folder.
+        """
         refs = self.folder(repo) / "refs"
         found = {}
-        for base, _, names in os.walk(refs):
-            for name in names:
-                path = Path(base, name)
-                try:
-                    commit = path.read_text(encoding="ascii", errors="replace").strip()
-                except OSError:
-                    continue
-                if is_commit(commit):
-                    found[path.relative_to(refs).as_posix()] = commit
+        with explained("looking at a repo", refs):
+            for base, _, names in os.walk(refs, onerror=_unless_gone):
+                for name in names:
+                    path = Path(base, name)
+                    try:
+                        commit = path.read_text(encoding="ascii", errors="replace").strip()
+                    except OSError:
+                        continue
+                    if is_commit(commit):
+                        found[path.relative_to(refs).as_posix()] = commit
         return dict(sorted(found.items()))
 
     def commits(self, repo: Repo) -> list[str]:
-        """Return the commits that have a snapshot, complete or not."""
-        try:
-            names = [path.name for path in (self.folder(repo) / "snapshots").iterdir()]
-        except (FileNotFoundError, NotADirectoryError):
-            return []
+        """Return the commits that have a snapshot, complete or not. AccessError as for `refs`."""
+        snapshots = self.folder(repo) / "snapshots"
+        names: list[str] = []
+        gone = suppress(FileNotFoundError, NotADirectoryError)
+        with explained("looking at a repo", snapshots), gone:
+            names = [path.name for path in snapshots.iterdir()]
         return sorted(name for name in names if is_commit(name))
 
     def resolve(self, repo: Repo, revision: str) -> str | None:
@@ -127,7 +142,7 @@ class HubCache:
         """
         files = list(files)
         target = self.snapshot(repo, commit)
-        durable.make_dirs(target.parent)
+        self.make_folder(repo, "snapshots")
         if not target.exists():
             remove_dead(self.folder(repo), self.leftovers(repo))
             staging = self.folder(repo) / f"{_STAGING}{durable.unique_name()}"
@@ -144,20 +159,20 @@ class HubCache:
                     shutil.rmtree(staging, ignore_errors=True)
         with explained("writing the snapshot", target):
             for file in files:
+                sharing.refuse_planted(self.directory, (target / file.path).parent)
                 spare = self.folder(repo) / f"{_STAGING}{durable.unique_name()}"
                 _point(target / file.path, file, spare=spare)
                 reach("snapshot:pointed")
 
     def write_tree(self, repo: Repo, commit: str, files: Iterable[TreeFile]) -> None:
         """Note what a commit should hold, readable by everybody who can read the cache."""
-        path = self._tree_path(repo, commit)
-        durable.make_dirs(path.parent)
-        self._write(repo, path, tree.dump(files))
+        self.make_folder(repo, "trees")
+        self._write(repo, self._tree_path(repo, commit), tree.dump(files))
 
     def write_ref(self, repo: Repo, name: str, commit: str) -> None:
         """Let a branch or tag stand for a commit."""
         path = self.folder(repo) / "refs" / name
-        durable.make_dirs(path.parent)
+        self.make_folder(repo, *path.parent.relative_to(self.folder(repo)).parts)
         self._write(repo, path, commit.encode())
 
     def make_lock_folder(self, repo: Repo) -> None:
@@ -166,13 +181,10 @@ class HubCache:
         Online, clients before 1.0 make it before they look whether they have a file: without it
         they would fail in a cache they cannot write.
         """
-        locks = self.directory / ".locks"
-        with suppress(OSError):
-            sharing = self.directory.stat().st_mode & _SHARING
-            for folder in (locks, locks / repo.folder):
-                with suppress(FileExistsError):
-                    folder.mkdir()
-                    folder.chmod(folder.stat().st_mode | sharing)
+        folder = self.directory / ".locks" / repo.folder
+        with suppress(ModelkeepError):
+            sharing.refuse_planted(self.directory, folder)
+            durable.make_dirs(folder)
 
     def leftovers(self, repo: Repo) -> Iterator[Leftover]:
         """Yield what our own writers may have left in a repo's folder."""
@@ -208,6 +220,11 @@ class HubCache:
         durable.sync_dir(target.parent)
         reach("snapshot:published")
         return True
+
+
+def _unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
 
 
 def _point(pointer: Path, file: TreeFile, *, spare: Path) -> None:

@@ -90,9 +90,8 @@ class Materialiser:
         self._refer(repo, wanted, pending)
         if not pending:
             return []
-        blobs = self._cache.folder(repo) / "blobs"
-        durable.make_dirs(self._cache.folder(repo) / "snapshots")  # scanners miss it first of all
-        durable.make_dirs(blobs)
+        self._cache.make_folder(repo, "snapshots")  # scanners miss it first of all
+        blobs = self._cache.make_folder(repo, "blobs")
         lacking = []
         for digest, file in pending.items():
             wait_out(self._store.layout, digest)
