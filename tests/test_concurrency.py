@@ -137,6 +137,7 @@ def test_removing_and_pulling_the_same_repo_never_leaves_half_of_it(keep: Keep, 
                 keep.pull("org/model")
             except BusyError:
                 said.append("busy")
+            time.sleep(0.02)  # a repo that is being pulled is not removed
         return said
 
     def removing() -> list[str]:
@@ -144,7 +145,8 @@ def test_removing_and_pulling_the_same_repo_never_leaves_half_of_it(keep: Keep, 
         while time.monotonic() < end:
             try:
                 keep.remove(keep.plan_removal("org/model"))
-            except NotFoundError:
+                said.append("removed")
+            except (NotFoundError, BusyError):
                 continue
             except ModelkeepError as error:
                 said.append(str(error))
@@ -152,7 +154,7 @@ def test_removing_and_pulling_the_same_repo_never_leaves_half_of_it(keep: Keep, 
 
     said = forks.together([pulling, removing, pulling])
 
-    assert said[1] == []
+    assert set(said[1]) == {"removed"}
     keep.pull("org/model")
     assert loaded(keep, "org/model") == FILES
     assert loaded(keep, "org/other") == FILES
