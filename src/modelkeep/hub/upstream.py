@@ -1,16 +1,21 @@
 """Questions to the Hub: which commit, which files.
 
-The client is imported when the first question is asked, since that takes longer than most commands.
-Its exceptions differ between 0.36, 1.x and 2.x (requests, httpx, httpx2) and are translated here.
+What `Api` gets no plain answer to, the Hub's client is asked. It is imported only then, since that
+takes longer than most commands. Its exceptions differ between 0.36, 1.x and 2.x (requests, httpx,
+httpx2) and are translated here.
 """
 
 from __future__ import annotations
 
+import os
 import random
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -31,12 +36,15 @@ from modelkeep.store.digest import GIT_SHA1, SHA256, Digest
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
+    from modelkeep.hub.api import Api
+
 _Answer = TypeVar("_Answer")
 
 _TRIES = 4
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 60.0
 _TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
+_LOGGED_IN_BY = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_OIDC_RESOURCE")
 
 
 class Upstream:
@@ -54,16 +62,25 @@ class Upstream:
         on_wait: Callable[[str, float], None] | None = None,
     ) -> None:
         with client_starting():
-            from huggingface_hub import HfApi, constants, get_token
+            from huggingface_hub import constants
 
         self.endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
         self.public = _without_credentials(self.endpoint)
         """The endpoint as people, side files and logs may see it."""
-        self.token = token or get_token()
+        self.token = token or _login(Path(constants.HF_TOKEN_PATH))
         self._on_wait = on_wait
-        self._api: HfApi = HfApi(
-            endpoint=self.endpoint, token=self.token or False, library_name="modelkeep"
-        )
+        self._plain: Api | None = None
+        if self.public == self.endpoint and not constants.HF_HUB_OFFLINE:
+            from modelkeep.hub.api import Api
+
+            self._plain = Api(self.endpoint, self.token)
+
+    @cached_property
+    def _api(self) -> HfApi:
+        with client_starting():
+            from huggingface_hub import HfApi
+
+        return HfApi(endpoint=self.endpoint, token=self.token or False, library_name="modelkeep")
 
     def commit(self, repo: Repo, revision: str) -> str:
         """Return the commit a branch, tag or commit stands for now.
@@ -75,6 +92,8 @@ class Upstream:
                 "the installed huggingface_hub does not know kernels",
                 hint="upgrade it: pip install 'huggingface_hub>=1.33'",
             )
+        if self._plain and (found := self._plain.commit(repo, revision)):
+            return found
         info: Any = self._ask(
             repo,
             revision,
@@ -87,6 +106,8 @@ class Upstream:
 
     def tree(self, repo: Repo, commit: str) -> tuple[TreeFile, ...]:
         """Return every file of a commit, with the name of its content. Errors as for `commit`."""
+        if self._plain and (files := self._plain.tree(repo, commit)) is not None:
+            return files
         entries: list[Any] = self._ask(
             repo,
             commit,
@@ -122,7 +143,8 @@ class Upstream:
 
     def _ask(self, repo: Repo, revision: str, question: Callable[[], _Answer]) -> _Answer:
         """Ask, and ask again where the answer may change by itself."""
-        from huggingface_hub import errors
+        with client_starting():
+            from huggingface_hub import errors
 
         # In 0.36 the transport's errors are OSErrors, later they are the library's HTTPError.
         transport: tuple[type[BaseException], ...] = (vars(errors)["HTTPError"], OSError)
@@ -210,6 +232,21 @@ def client_starting() -> Iterator[None]:
         ) from error
 
 
+def _login(token_file: Path) -> str | None:
+    """Return the token the caller has logged in with, None where there is no trace of a login."""
+    # Notebooks have ways of their own.
+    if not (
+        any(os.environ.get(name) for name in _LOGGED_IN_BY)
+        or token_file.exists()
+        or "IPython" in sys.modules
+    ):
+        return None
+    with client_starting():
+        from huggingface_hub import get_token
+
+    return get_token()
+
+
 def _without_credentials(endpoint: str) -> str:
     """Return an endpoint's address without user and password; SettingsError where it is none."""
     try:
@@ -239,6 +276,8 @@ def select(
 
     Patterns mean what they mean to `hf download`.
     """
+    if not include and not exclude:
+        return tuple(files)
     # Public by its documentation; the package only forgets to say so to type checkers.
     from huggingface_hub.utils import filter_repo_objects  # type: ignore[attr-defined]
 

@@ -32,7 +32,7 @@ class Connections:
     def __init__(self, *, kept: int, connect_timeout: float, read_timeout: float) -> None:
         self._kept = kept
         self._timeout = Timeout(connect=connect_timeout, read=read_timeout)
-        self._managers: dict[str | None, urllib3.PoolManager] = {}
+        self._managers: dict[tuple[str | None, bool], urllib3.PoolManager] = {}
         self._lock = threading.Lock()
         self._open: WeakSet[HTTPConnection] = WeakSet()
         self._aborted = False
@@ -71,14 +71,17 @@ class Connections:
 
     def _manager(self, url: str) -> urllib3.PoolManager:
         proxy = proxy_for(url)
+        tls = any(address.lower().startswith("https:") for address in (url, proxy or ""))
         with self._lock:
-            manager = self._managers.get(proxy)
+            manager = self._managers.get((proxy, tls))
             if manager is None:
-                manager = self._managers[proxy] = self._new_manager(proxy)
+                manager = self._managers[proxy, tls] = self._new_manager(proxy, tls=tls)
             return manager
 
-    def _new_manager(self, proxy: str | None) -> urllib3.PoolManager:
-        options: dict[str, Any] = {"maxsize": self._kept, "ssl_context": _LazyContext.shared()}
+    def _new_manager(self, proxy: str | None, *, tls: bool) -> urllib3.PoolManager:
+        options: dict[str, Any] = {"maxsize": self._kept}
+        if tls:
+            options["ssl_context"] = _LazyContext.shared()
         manager: urllib3.PoolManager
         if proxy is None:
             manager = urllib3.PoolManager(**options)
