@@ -48,8 +48,9 @@ def command(
     """Make a keep, for yourself or for a group.
 
     A private keep needs no init: the first pull makes one. A keep that is there already is left as
-    it is. What loaders need to know is printed for a shell's start-up file; `--activate` puts it
-    there.
+    it is. A group keep belongs to the group that --group names: all its members, and nobody else,
+    read and write it. What loaders need to know is printed for a shell's start-up file;
+    `--activate` puts it there.
     """
     from modelkeep.keep import Keep
     from modelkeep.runtime import activate as activation
@@ -62,10 +63,12 @@ def command(
     file = activation.install(keep.directory) if activate else None
     invocation.output.emit(
         {
-            "keep": {"dir": keep.directory, "mode": keep.store.mode},
+            "keep": {"dir": keep.directory, "mode": keep.store.mode, "group": keep.group},
             "activation": {"file": file, "lines": lines.splitlines()},
         },
-        human=[f"keep     {keep.directory} ({keep.store.mode})"],
+        human=[
+            f"keep     {keep.directory} ({' '.join(filter(None, (keep.store.mode, keep.group)))})"
+        ],
         quiet=[str(keep.directory)],
     )
     if file is None:

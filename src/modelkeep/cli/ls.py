@@ -30,12 +30,19 @@ def command(invocation: Invocation, patterns: tuple[str, ...]) -> int:
     found = invocation.open_keep().list(patterns)
     rows = [row(repo) for repo in found.repos]
     invocation.output.emit(
-        {"repos": found.repos, "store": found.store},
+        {"repos": found.repos, "store": found.store, "closed": found.closed},
         human=[Table(COLUMNS, rows, right=RIGHT, spare=SPARE)] if rows else [],
         quiet=[full_name(repo) for repo in found.repos],
     )
+    for closed in found.closed:
+        invocation.output.warn(
+            f"`{closed.path}` belongs to {closed.owner} and is closed to you;"
+            f" {closed.owner}, or root, opens it: {closed.fix}"
+        )
     if rows:
         invocation.output.remark(totals(len(rows), found.store))
+        return 0
+    if found.closed:
         return 0
     if patterns:
         invocation.output.remark("nothing matches; see everything: modelkeep ls")

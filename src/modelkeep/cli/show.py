@@ -27,7 +27,7 @@ def command(invocation: Invocation, repo: str) -> None:
     found = invocation.open_keep().show(repo)
     (listed,) = found.repos
     invocation.output.emit(
-        {"repos": found.repos, "store": found.store},
+        {"repos": found.repos, "store": found.store, "closed": found.closed},
         human=[
             f"{full_name(listed)}  ({state(listed)})",
             f"  size    {human.size(listed.bytes_total)}",

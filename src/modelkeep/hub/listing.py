@@ -9,9 +9,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from modelkeep.errors import AccessError
 from modelkeep.fs.links import COPY_BELOW
-from modelkeep.hub import held, provenance
+from modelkeep.hub import closed, held, provenance
 from modelkeep.hub.cache import HubCache
+from modelkeep.hub.closed import ClosedRepo
 from modelkeep.hub.repo import DEFAULT_REVISION, Repo
 from modelkeep.hub.scan import ScannedRepo, ScannedRevision, scan
 from modelkeep.hub.unsettled import in_blobs
@@ -72,10 +74,14 @@ class StoreTotals:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Everything a keep holds, repos in the order of their names."""
+    """Everything a keep holds, repos in the order of their names.
+
+    `closed` are repos that do not let this caller in; nothing is known of them.
+    """
 
     repos: tuple[ListedRepo, ...]
     store: StoreTotals
+    closed: tuple[ClosedRepo, ...]
 
 
 def listing(store: Store, hub: HubCache, repos: Iterable[Repo] | None = None) -> Listing:
@@ -83,11 +89,17 @@ def listing(store: Store, hub: HubCache, repos: Iterable[Repo] | None = None) ->
 
     Of some repos it is also told which files are known to be damaged.
     """
-    scans = [scan(hub, repo) for repo in hub.repos()]
+    wanted = None if repos is None else set(repos)
+    scans, unseen = [], []
+    for repo in hub.repos():
+        try:
+            scans.append(scan(hub, repo))
+        except AccessError as error:
+            if wanted is None or repo in wanted:
+                unseen.append(closed.describe(hub, repo, error))
     users = Counter(name for scanned in scans for name in scanned.blobs)
     referenced = store.roots.own_hub().paths()
     leases = store.leases.look()
-    wanted = None if repos is None else set(repos)
     listed = [
         _listed(
             store,
@@ -101,7 +113,7 @@ def listing(store: Store, hub: HubCache, repos: Iterable[Repo] | None = None) ->
         if scanned.revisions and (wanted is None or scanned.repo in wanted)
     ]
     sizes = {name: size for scanned in scans for name, size in scanned.blobs.items()}
-    return Listing(tuple(listed), _totals(store, users, sizes))
+    return Listing(tuple(listed), _totals(store, users, sizes), tuple(unseen))
 
 
 def _listed(

@@ -10,6 +10,7 @@ from modelkeep.errors import NotFoundError
 from modelkeep.hub import held
 from modelkeep.hub import listing as listings
 from modelkeep.hub.asked import asked, several
+from modelkeep.hub.closed import refusal
 from modelkeep.hub.listing import Listing
 from modelkeep.hub.repo import DEFAULT_REVISION, Repo
 from modelkeep.keep.opened import OpenKeep
@@ -38,11 +39,17 @@ class Looking(OpenKeep):
         return listings.listing(self.store, self.hub, repos)
 
     def show(self, repo: str | Repo) -> Listing:
-        """List one repo; NotFoundError where the keep lacks it, or the revision that is named."""
+        """List one repo.
+
+        NotFoundError where the keep lacks it, or the revision that is named; AccessError where its
+        folder is closed to the caller.
+        """
         name, wanted = asked(repo, None, None)
         if wanted is not None:
             held.find(self.hub, name, wanted)
         found = listings.listing(self.store, self.hub, [name])
+        if found.closed:
+            raise refusal(found.closed[0])
         if not found.repos:
             raise NotFoundError(
                 f"`{name}` is not in the keep", hint=f"get it: modelkeep pull {name}"

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import grp
 import os
-import pwd
 from pathlib import Path
 from shlex import quote
 
 from modelkeep.errors import AccessError, UsageError
-from modelkeep.fs import sharing
+from modelkeep.fs import accounts, sharing
 from modelkeep.fs.oserrors import explained
 
 _TOP = 0o2770
@@ -24,7 +23,7 @@ def chosen(name: str | None) -> int:
     gid = os.getegid() if name is None else _id_of(name)
     if os.geteuid() != 0 and not _is_member(gid):
         raise AccessError(
-            f"you are not in the group `{called(gid)}`, so you cannot give it a keep",
+            f"you are not in the group `{accounts.group(gid)}`, so you cannot give it a keep",
             hint=f"let root make the keep, or join: {_joining(gid)}",
         )
     return gid
@@ -38,14 +37,6 @@ def give(top: Path, gid: int) -> None:
     sharing.share(top, _TOP)
 
 
-def called(gid: int) -> str:
-    """Return a group's name, its number where it has none."""
-    try:
-        return grp.getgrgid(gid).gr_name
-    except KeyError:
-        return str(gid)
-
-
 def what_is_lacking(top: Path) -> str | None:
     """Return what lets the caller into a group keep; None for a member, or where it is no such."""
     try:
@@ -54,7 +45,7 @@ def what_is_lacking(top: Path) -> str | None:
         return None
     if not sharing.is_shared(status.st_mode) or os.geteuid() == 0 or _is_member(status.st_gid):
         return None
-    return f"the keep is for the group `{called(status.st_gid)}`: {_joining(status.st_gid)}"
+    return f"the keep is for the group `{accounts.group(status.st_gid)}`: {_joining(status.st_gid)}"
 
 
 def _is_member(gid: int) -> bool:
@@ -62,13 +53,17 @@ def _is_member(gid: int) -> bool:
 
 
 def _joining(gid: int) -> str:
-    group, user = called(gid), _user()
+    user = accounts.user_name(os.geteuid())
+    try:
+        group = grp.getgrgid(gid)
+    except KeyError:
+        user = None
     if user is None:
         return f"start the container with --group-add {gid}"
-    if group != str(gid) and user in grp.getgrgid(gid).gr_mem:
-        return f"you joined it after you logged in: newgrp {quote(group)}"
+    if user in group.gr_mem:
+        return f"you joined it after you logged in: newgrp {quote(group.gr_name)}"
     return (
-        f"usermod -aG {quote(group)} {quote(user)} as root, then log in anew;"
+        f"usermod -aG {quote(group.gr_name)} {quote(user)} as root, then log in anew;"
         f" in a container: --group-add {gid}"
     )
 
@@ -82,10 +77,3 @@ def _id_of(name: str) -> int:
         raise UsageError(
             f"there is no group `{name}`", hint=f"make it: groupadd {quote(name)}"
         ) from None
-
-
-def _user() -> str | None:
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return None

@@ -16,7 +16,7 @@ from modelkeep.errors import (
     SettingsError,
     UsageError,
 )
-from modelkeep.fs import durable, sharing
+from modelkeep.fs import accounts, durable, sharing
 from modelkeep.fs.oserrors import explained
 from modelkeep.fs.probe import is_read_only
 from modelkeep.hub.cache import HubCache
@@ -99,7 +99,7 @@ class OpenKeep:
             from modelkeep.keep import membership
 
             gid = membership.chosen(group)
-            settings = replace(settings, group=membership.called(gid))
+            settings = replace(settings, group=accounts.group(gid))
             durable.make_dirs(path, inherit=False)
             membership.give(path.resolve(), gid)
         else:
@@ -132,6 +132,13 @@ class OpenKeep:
         return is_read_only(self.store.layout.tmp)
 
     @property
+    def group(self) -> str | None:
+        """The group of a group keep, which is that of its folder; None for a private keep."""
+        if self.store.mode == "private":
+            return None
+        return accounts.group(self._gid())
+
+    @property
     def endpoint(self) -> Decided | None:
         """The endpoint to fetch from and what decided it; None for the client's default."""
         return settings_module.endpoint(self.settings)
@@ -159,17 +166,20 @@ class OpenKeep:
                 f"`{file}` says mode `{self.settings.mode}`, and the keep was made as"
                 f" `{self.store.mode}`: write that, or make another keep with modelkeep init"
             )
-        if self.store.mode == "group" and self.settings.group is not None:
-            from modelkeep.keep import membership
-
-            with explained("looking at", self.directory):
-                gid = self.directory.stat().st_gid
-            if self.settings.group not in (membership.called(gid), str(gid)):
-                found.append(
-                    f"`{file}` says group `{self.settings.group}`, and the folder belongs to"
-                    f" `{membership.called(gid)}`: write that name"
-                )
+        if self.group is not None and self.settings.group not in (
+            None,
+            self.group,
+            str(self._gid()),  # as it was called where the keep was made
+        ):
+            found.append(
+                f"`{file}` says group `{self.settings.group}`, and the keep belongs to"
+                f" `{self.group}`: write that name"
+            )
         return found
+
+    def _gid(self) -> int:
+        with explained("looking at", self.directory):
+            return self.directory.stat().st_gid
 
 
 def _refuse_dangling(path: Path) -> None:
