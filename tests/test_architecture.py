@@ -15,7 +15,7 @@ SOURCE = Path(__file__).resolve().parent.parent / "src" / PACKAGE
 LONGEST = 400
 VAGUE = {"utils", "util", "helpers", "common", "base", "manager", "misc"}
 
-LEAVES = {"errors", "times", "_version"}
+LEAVES = {"errors", "sizes", "times", "_version"}
 SETTINGS = LEAVES | {"settings"}
 FS = SETTINGS | {"fs"}
 STORE = FS | {"store"}

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelkeep.errors import SettingsError, UsageError
+from modelkeep.sizes import parse_size
 
 KEEP_FILE = "keep.toml"
 MODES = ("private", "group")
@@ -34,12 +35,20 @@ class KeepSettings:
     """The contents of `keep.toml`.
 
     `mode` is who writes: one user (`private`) or a group. `group` names the group of a group keep.
-    `upstream` is the endpoint to fetch from; only a person sets it.
+    `upstream` is the endpoint to fetch from; only a person sets it. `budget` is how many bytes the
+    keep may take, and `evict` lets a pull make room within it. `record_use` is false where models
+    are used by somebody who cannot record it, true where a person vouches that all can.
     """
 
     mode: str = "private"
     group: str | None = None
     upstream: str | None = None
+    budget: int | None = None
+    evict: bool = False
+    record_use: bool | None = None
+
+
+_SWITCHES = ("evict", "record_use")
 
 
 def read_keep_settings(keep: Path) -> KeepSettings:
@@ -48,7 +57,8 @@ def read_keep_settings(keep: Path) -> KeepSettings:
 
     path = keep / KEEP_FILE
     try:
-        fields = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        fields = tomllib.loads(text)
     except FileNotFoundError:
         return KeepSettings()
     except IsADirectoryError as error:
@@ -61,20 +71,41 @@ def read_keep_settings(keep: Path) -> KeepSettings:
         ) from error
     known = KeepSettings.__slots__
     for name, value in fields.items():
+        where = f"`{path}`, line {_line_of(name, text)}"
         if name not in known:
             raise SettingsError(
-                f"`{path}` has an unknown setting `{name}`",
+                f"{where}: there is no setting `{name}`",
                 hint=f"known settings: {', '.join(known)}",
                 path=path,
             )
-        if not isinstance(value, str):
-            raise SettingsError(f"`{name}` in `{path}` is not a string", path=path)
-    settings = KeepSettings(**fields)
-    if settings.mode not in MODES:
+        wanted = bool if name in _SWITCHES else str
+        if not isinstance(value, wanted):
+            raise SettingsError(
+                f"{where}: `{name}` is not {'true or false' if wanted is bool else 'a string'}",
+                path=path,
+            )
+    if fields.get("mode", "private") not in MODES:
         raise SettingsError(
-            f"`mode` in `{path}` is `{settings.mode}`", hint="private or group", path=path
+            f"`{path}`, line {_line_of('mode', text)}: `mode` is `{fields['mode']}`",
+            hint="private or group",
+            path=path,
         )
-    return settings
+    if "budget" in fields:
+        try:
+            fields["budget"] = parse_size(fields["budget"])
+        except ValueError as error:
+            raise SettingsError(
+                f"`{path}`, line {_line_of('budget', text)}: {error}", path=path
+            ) from error
+    return KeepSettings(**fields)
+
+
+def _line_of(name: str, text: str) -> int:
+    """Return the line on which a setting stands."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.replace('"', "").replace("'", "").partition("=")[0].strip() == name:
+            return number
+    return 1
 
 
 def keep_settings_text(settings: KeepSettings) -> str:
@@ -84,6 +115,8 @@ def keep_settings_text(settings: KeepSettings) -> str:
         f'mode = "{settings.mode}"  # private: one user writes; group: all members of the group do',
         f'group = "{settings.group}"' if settings.group else '# group = "models"',
         '# upstream = "https://hub.example"  # fetch from here instead of HF_ENDPOINT or the Hub',
+        '# budget = "500 GB"  # a pull that would take more is refused',
+        "# evict = true  # or makes room first: what was not used for longest goes",
     ]
     return "\n".join(lines) + "\n"
 

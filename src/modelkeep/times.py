@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 
@@ -23,3 +24,15 @@ def utc_seconds(text: str) -> float:
     if time.tzinfo is None:
         raise ValueError(f"not a time in UTC: {text}")
     return time.timestamp()
+
+
+_AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([mhdwy])")
+_AGE_UNITS = {"m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400, "y": 365.25 * 86_400}
+
+
+def parse_age(text: str) -> float:
+    """Read `90m`, `12h`, `30d`, `8w` or `1y` as seconds; ValueError for anything else."""
+    match = _AGE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"`{text}` is no age such as 12h, 30d or 8w")
+    return float(match[1]) * _AGE_UNITS[match[2]]

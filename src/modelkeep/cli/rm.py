@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from modelkeep.cli import human
 from modelkeep.cli.document import fields
-from modelkeep.cli.failure import DeclinedError
 from modelkeep.cli.options import REPO, Command, Invocation
-from modelkeep.cli.table import Table
-from modelkeep.errors import UsageError
-from modelkeep.hub.remove import Removal, RemovalPlan, preview
+from modelkeep.cli.removed import agree, conclusion, kept_lines, planned
+from modelkeep.hub.remove import Removal, preview
 
 
 @click.command(
@@ -40,39 +36,16 @@ def command(invocation: Invocation, repos: tuple[str, ...], dry_run: bool) -> No
         _show(invocation, preview(plan))
         return
     if not invocation.yes:
-        _ask(invocation, plan)
+        agree(invocation, plan.remove, plan.bytes_planned)
     _show(invocation, keep.remove(plan))
 
 
-def _ask(invocation: Invocation, plan: RemovalPlan) -> None:
-    """Return if a person agrees."""
-    if not sys.stdin.isatty():
-        raise UsageError(
-            "nobody can be asked: stdin is not a terminal",
-            hint="--yes removes without asking, --dry-run shows what would go",
-        )
-    for item in plan.remove:
-        invocation.output.tell(f"remove  {item.name}  {human.size(item.bytes)}")
-    if not invocation.output.ask(f"remove these, up to {human.size(plan.bytes_planned)}?"):
-        raise DeclinedError("nothing was removed")
-
-
 def _show(invocation: Invocation, removal: Removal) -> None:
-    rows = [
-        (item.name, human.size(item.bytes), human.ago(item.last_used), item.reason)
-        for item in removal.remove
-    ]
     invocation.output.emit(
-        fields(removal),
-        human=[
-            Table(("remove", "size", "used", "reason"), rows, right=frozenset({"size"})),
-            *(f"kept {item.name}: {item.reason}" for item in removal.kept),
-        ],
+        fields(removal), human=[planned(removal.remove), *kept_lines(removal.kept)]
     )
     if removal.dry_run:
-        planned = human.size(removal.bytes_planned)
-        invocation.output.remark(f"would remove {planned}; nothing was changed")
+        size = human.size(removal.bytes_planned)
+        invocation.output.remark(f"would remove {size}; nothing was changed")
     else:
-        pending = removal.bytes_pending
-        waiting = f"; {human.size(pending)} when others let go" if pending else ""
-        invocation.output.remark(f"freed {human.size(removal.bytes_freed)}{waiting}")
+        invocation.output.remark(conclusion(removal.bytes_freed, removal.bytes_pending))

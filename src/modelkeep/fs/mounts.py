@@ -32,6 +32,7 @@ class Mount:
     root: str
     device: str
     kind: str
+    read_only: bool = False
 
 
 def is_shared(kind: str) -> bool:
@@ -65,7 +66,8 @@ def parse(text: str) -> tuple[Mount, ...]:
         fields = before.split(" ")
         if len(fields) >= 5 and after:
             root, point = (_OCTAL.sub(lambda code: chr(int(code[1], 8)), f) for f in fields[3:5])
-            found.append(Mount(point, root, fields[2], after.split(" ")[0]))
+            read_only = "ro" in fields[5].split(",") if len(fields) > 5 else False
+            found.append(Mount(point, root, fields[2], after.split(" ")[0], read_only))
     return tuple(found)
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from modelkeep.hub.asked import asked
+from modelkeep.hub.asked import asked, several
 from modelkeep.hub.repo import Repo
 from modelkeep.keep.opened import OpenKeep
 
 if TYPE_CHECKING:
+    from modelkeep.hub.collect import CollectionPlan
+    from modelkeep.hub.progress import Progress
     from modelkeep.hub.remove import Removal, RemovalPlan
 
 
 class Removing(OpenKeep):
-    """The verb rm."""
+    """The verbs rm and gc."""
 
     def plan_removal(self, repo: str | Repo, revision: str | None = None) -> RemovalPlan:
         """Decide what removing a repo, or one revision, takes away. Changes nothing."""
@@ -39,3 +41,47 @@ class Removing(OpenKeep):
         self.require_writable()
         removing.require_unheld(self.store, self.hub, plan)
         return removing.execute(self.store, self.hub, plan)
+
+    def plan_collection(
+        self,
+        *,
+        keep_under: int | None = None,
+        free: int | None = None,
+        older_than: float | None = None,
+        match: str | Iterable[str] = (),
+        everything: bool = False,
+        grace: float | None = None,
+    ) -> CollectionPlan:
+        """Decide what a collection takes away: garbage, and what the arguments ask for besides.
+
+        `keep_under` and `free` are bytes: revisions go, least recently used first, until the keep
+        takes no more, or so much comes back. `older_than` (seconds without use) and `match` (shell
+        patterns) narrow the choice, or are it; `everything` is all that can be fetched again.
+        `grace` replaces, in seconds, how long what nobody uses is left in peace. UsageError where
+        the arguments contradict each other.
+        """
+        from modelkeep.hub import collect as collecting
+        from modelkeep.hub.evict import Wish
+
+        wish = Wish(keep_under, free, older_than, several(match), everything)
+        self.require_writable()
+        unrecorded = self.unrecorded_use() if wish.evicts else None
+        return collecting.plan(
+            self.store, self.hub, wish, grace_s=grace, notes=(unrecorded,) if unrecorded else ()
+        )
+
+    def collect(self, plan: CollectionPlan, progress: Progress | None = None) -> Removal:
+        """Carry out what `plan_collection` decided; what is used by now stays."""
+        from modelkeep.hub import collect as collecting
+
+        self.require_writable()
+        return collecting.execute(self.store, self.hub, plan, progress)
+
+    def unrecorded_use(self) -> str | None:
+        """Return why what was used last cannot be told, in words for a person; None if it can."""
+        from modelkeep.fs.views import read_only_view
+
+        if self.settings.record_use is False:
+            return "keep.toml says that uses are not recorded: last used may be wrong"
+        view = None if self.settings.record_use else read_only_view(self.directory)
+        return f"{view}, so its uses are not recorded: last used may be wrong" if view else None

@@ -68,7 +68,7 @@ def plan(inventory: Inventory) -> Garbage:
             kept.append(Kept(str(blob.digest), reason, blob.bytes))
     dead = [each for each in inventory.leftovers if each.is_dead(inventory.now_ns)]
     kept += [
-        Kept(each.path.name, _still_young(each), each.bytes)
+        Kept(str(each.path), _still_young(each), each.bytes)
         for each in inventory.leftovers
         if each.bytes and not each.is_dead(inventory.now_ns)
     ]
@@ -90,7 +90,7 @@ def execute(
         if reason is None:
             freed += leftover.bytes
         else:
-            kept.append(Kept(leftover.path.name, reason, leftover.bytes))
+            kept.append(Kept(str(leftover.path), reason, leftover.bytes))
         progress(leftover.bytes)
     references = ReferenceIndex(store.roots) if garbage.blobs else None
     for blob in garbage.blobs:

@@ -8,7 +8,7 @@ in the place of the store's own folders are not followed.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -74,8 +74,11 @@ class Inventory:
 def take(store: Store) -> Inventory:
     """Read a store. Changes nothing, and is safe beside anything."""
     blobs = dict(_blobs(store))
-    unread: list[str] = []
-    unused = tuple(_unused(store, blobs, unread))
+    single = {digest_text(name): blob for name, blob in blobs.items() if blob.links == 1}
+    alive, unread = referred(store, single)
+    unused = tuple(
+        _unused(store, {text: blob for text, blob in single.items() if text not in alive})
+    )
     layout = store.layout
     return Inventory(
         # Read last: whatever was changed since then is not older than this.
@@ -126,36 +129,46 @@ def _sharded(directory: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
                 yield from ((shard.name, entry) for entry in entries)
 
 
-def _unused(store: Store, blobs: Mapping[str, StoredBlob], unread: list[str]) -> Iterator[Unused]:
-    candidates = {_text(name): blob for name, blob in blobs.items() if blob.links == 1}
+def referred(
+    store: Store, wanted: Container[str], *, besides: str | None = None
+) -> tuple[set[str], list[str]]:
+    """Return which of some digests, given as text, living references of roots are to.
+
+    The root `besides` does not count. The second list names the roots that could not be read.
+    """
     alive = set[str]()
+    unread = []
     for root in store.roots:
+        if root.id == besides:
+            continue
         try:
-            uses = [use for use in root.uses(candidates) if use[0] not in alive]
+            uses = list(root.uses(wanted))
         except ModelkeepError:
             unread.append(str(root.directory))
             continue
         top = f"{root.directory}/"
-        for digest, path in uses:
-            if digest in alive:
+        for text, path in uses:
+            if text in alive:
                 continue
             if root.id == OWN_HUB:
                 # What `Reference.is_alive` says of the keep's own hub, for thousands.
                 if _may_exist(top + path):
-                    alive.add(digest)
+                    alive.add(text)
             else:
-                name = Digest.parse(digest)
-                if Reference(name, root, path).is_alive(store.layout.blob(name)):
-                    alive.add(digest)
+                digest = Digest.parse(text)
+                if Reference(digest, root, path).is_alive(store.layout.blob(digest)):
+                    alive.add(text)
+    return alive, unread
+
+
+def _unused(store: Store, candidates: Mapping[str, StoredBlob]) -> Iterator[Unused]:
     for text, blob in candidates.items():
-        if text in alive:
-            continue
-        digest_ = Digest.parse(text)
-        used = store.last_used(digest_)
-        meta = metas.read(store.layout.meta_name(digest_))
+        digest = Digest.parse(text)
+        used = store.last_used(digest)
+        meta = metas.read(store.layout.meta_name(digest))
         sources = meta.sources if meta else ()
         yield Unused(
-            digest=digest_,
+            digest=digest,
             bytes=blob.bytes,
             idle_ns=max(blob.changed_ns, int((used or 0) * 1e9)),
             last_used=used,
@@ -164,7 +177,8 @@ def _unused(store: Store, blobs: Mapping[str, StoredBlob], unread: list[str]) ->
         )
 
 
-def _text(etag: str) -> str:
+def digest_text(etag: str) -> str:
+    """Return a digest as text, of an etag that is one."""
     return f"{SHA256 if len(etag) == 64 else GIT_SHA1}:{etag}"
 
 
@@ -180,7 +194,7 @@ def _may_exist(path: str) -> bool:
 
 def _orphans(store: Store, blobs: Mapping[str, StoredBlob]) -> Iterator[Leftover]:
     """Yield the side files whose blob is gone, and what was left while one was written."""
-    known = {_text(name).replace(":", "-") for name in blobs}
+    known = {digest_text(name).replace(":", "-") for name in blobs}
     layout = store.layout
     for _, entry in chain(_sharded(layout.metas), _sharded(layout.uses)):
         if entry.name.removesuffix(".json") not in known:

@@ -1,0 +1,119 @@
+"""`modelkeep gc`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
+
+import click
+
+from modelkeep.cli import human
+from modelkeep.cli.document import fields
+from modelkeep.cli.options import Command, Invocation
+from modelkeep.cli.removed import agree, conclusion, kept_lines, planned
+from modelkeep.cli.table import Table
+from modelkeep.hub.collect import CollectionPlan, preview
+from modelkeep.hub.remove import Removal
+from modelkeep.sizes import parse_size
+from modelkeep.times import parse_age
+
+Value = TypeVar("Value")
+
+
+def _read(
+    parse: Callable[[str], Value],
+) -> Callable[[click.Context, click.Parameter, str | None], Value | None]:
+    def read(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Value | None:
+        try:
+            return None if value is None else parse(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error), ctx, parameter) from error
+
+    return read
+
+
+@click.command(
+    "gc",
+    cls=Command,
+    examples=(
+        "modelkeep gc --dry-run",
+        "modelkeep gc --keep-under 500GB",
+        "modelkeep gc --match 'bert-*' --older-than 90d",
+        "modelkeep gc --free 50GB --yes",
+    ),
+)
+@click.option(
+    "--keep-under", callback=_read(parse_size), metavar="SIZE", help="Let the keep take no more."
+)
+@click.option(
+    "--free", callback=_read(parse_size), metavar="SIZE", help="Give back at least so much."
+)
+@click.option(
+    "--older-than",
+    callback=_read(parse_age),
+    metavar="AGE",
+    help="Only revisions not used for so long, such as 30d.",
+)
+@click.option(
+    "--match", multiple=True, metavar="PATTERN", help="Only repos that match; repeatable."
+)
+@click.option("--all", "everything", is_flag=True, help="Everything that can be fetched again.")
+@click.option("--dry-run", is_flag=True, help="Show the plan and change nothing.")
+@click.pass_obj
+def command(
+    invocation: Invocation,
+    keep_under: int | None,
+    free: int | None,
+    older_than: float | None,
+    match: tuple[str, ...],
+    everything: bool,
+    dry_run: bool,
+) -> None:
+    """Give space back: garbage, and what was not used for longest.
+
+    Alone it takes only what nobody uses: content that no cache refers to, and what processes that
+    died have left. With options whole revisions go too, least recently used first. What is pinned,
+    in use, or could not be fetched again always stays. Shows the plan and asks.
+    """
+    keep = invocation.open_keep()
+    plan = keep.plan_collection(
+        keep_under=keep_under,
+        free=free,
+        older_than=older_than,
+        match=match,
+        everything=everything,
+    )
+    if dry_run or not plan.remove:
+        found = preview(plan)
+        _show(invocation, plan, found if dry_run else replace(found, dry_run=False), whole=True)
+        return
+    if not invocation.yes:
+        agree(invocation, plan.remove, plan.bytes_planned)
+    with invocation.output.progress("gc") as progress:
+        removal = keep.collect(plan, progress)
+    _show(invocation, plan, removal, whole=invocation.yes)
+
+
+def _show(invocation: Invocation, plan: CollectionPlan, removal: Removal, *, whole: bool) -> None:
+    """Show what became of a plan; `whole` unless a person has just seen the plan."""
+    output = invocation.output
+    blocks: list[str | Table] = [planned(removal.remove)] if whole and removal.remove else []
+    output.emit(
+        {**fields(removal), "bytes_short": plan.bytes_short, "notes": list(plan.notes)},
+        human=[*blocks, *kept_lines(removal.kept)],
+    )
+    for note in plan.notes if whole else ():
+        output.remark(f"note: {note}")
+    if plan.bytes_short:
+        output.remark(f"{human.size(plan.bytes_short)} short of what was asked: the rest is kept")
+    if not plan.remove:
+        output.remark("nothing to remove; for what more could go: modelkeep gc --all --dry-run")
+    elif not removal.dry_run:
+        output.remark(conclusion(removal.bytes_freed, removal.bytes_pending))
+    else:
+        later = removal.bytes_pending
+        waiting = f", and {human.size(later)} when others let go" if later else ""
+        output.remark(
+            f"would give back {human.size(removal.bytes_planned)}{waiting}; nothing was changed"
+        )

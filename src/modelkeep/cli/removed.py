@@ -1,0 +1,60 @@
+"""How a removal is shown to a person, and how he is asked: `rm` and `gc` do it alike."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+
+from modelkeep.cli import human
+from modelkeep.cli.failure import DeclinedError
+from modelkeep.cli.options import Invocation
+from modelkeep.cli.table import Table
+from modelkeep.errors import UsageError
+from modelkeep.hub.remove import KeptItem, RemovedItem
+
+_NAMED = 3
+
+
+def agree(invocation: Invocation, remove: Sequence[RemovedItem], bytes_planned: int) -> None:
+    """Show what goes and return if a person agrees."""
+    if not sys.stdin.isatty():
+        raise UsageError(
+            "nobody can be asked: stdin is not a terminal",
+            hint="--yes removes without asking, --dry-run shows what would go",
+        )
+    for line in planned(remove).plain():
+        invocation.output.tell(line)
+    if not invocation.output.ask(f"remove these, up to {human.size(bytes_planned)}?"):
+        raise DeclinedError("nothing was removed")
+
+
+def planned(remove: Iterable[RemovedItem]) -> Table:
+    """Return a table of what goes: revisions one by one, all else counted by kind and reason."""
+    groups: dict[tuple[str, str], list[RemovedItem]] = {}
+    rows = []
+    for item in remove:
+        if item.kind == "revision":
+            rows.append((item.name, human.size(item.bytes), human.ago(item.last_used), item.reason))
+        else:
+            groups.setdefault((item.kind, item.reason), []).append(item)
+    for (kind, reason), items in groups.items():
+        youngest = max((item.last_used for item in items if item.last_used), default=None)
+        size = human.size(sum(item.bytes for item in items))
+        rows.append((human.counted(len(items), kind), size, human.ago(youngest), reason))
+    return Table(("remove", "size", "used", "reason"), rows, right=frozenset({"size"}))
+
+
+def kept_lines(kept: Iterable[KeptItem]) -> Iterator[str]:
+    """Yield a line for each reason for which something stays."""
+    by_reason: dict[str, list[str]] = {}
+    for item in kept:
+        by_reason.setdefault(item.reason, []).append(item.name)
+    for reason, names in by_reason.items():
+        more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+        yield f"kept {', '.join(names[:_NAMED])}{more}: {reason}"
+
+
+def conclusion(bytes_freed: int, bytes_pending: int) -> str:
+    """Say what came back and what will."""
+    waiting = f"; {human.size(bytes_pending)} when others let go" if bytes_pending else ""
+    return f"freed {human.size(bytes_freed)}{waiting}"

@@ -1,0 +1,121 @@
+"""Reads what `evict` decides by: every revision, what keeps it, and where bytes come from."""
+
+from __future__ import annotations
+
+import stat
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from modelkeep.fs.space import allocated_bytes
+from modelkeep.hub import provenance, use
+from modelkeep.hub.cache import HubCache
+from modelkeep.hub.evict import Candidate, Space
+from modelkeep.hub.holds import hold_on
+from modelkeep.hub.repo import Repo
+from modelkeep.hub.scan import ScannedRepo, ScannedRevision, entries, is_finished
+from modelkeep.store.digest import Digest
+from modelkeep.store.inventory import Inventory, digest_text, referred
+from modelkeep.store.roots import OWN_HUB
+from modelkeep.store.store import Store
+
+
+def look(
+    store: Store,
+    hub: HubCache,
+    inventory: Inventory,
+    scans: Sequence[ScannedRepo],
+    busy: Mapping[Repo, str],
+) -> tuple[tuple[Candidate, ...], Space]:
+    """Describe every revision of a hub. Changes nothing and is safe beside anything.
+
+    `busy` says of some repos why all of them has to stay.
+    """
+    users = use.users(scans)
+    found = tuple(
+        candidate
+        for scanned in scans
+        for candidate in _of_repo(store, hub, inventory, scanned, users, busy.get(scanned.repo))
+    )
+    return found, _space(store, hub, inventory, scans)
+
+
+def _of_repo(
+    store: Store,
+    hub: HubCache,
+    inventory: Inventory,
+    scanned: ScannedRepo,
+    users: Mapping[str, int],
+    busy: str | None,
+) -> Iterator[Candidate]:
+    repo = scanned.repo
+    pointed = frozenset[str]().union(*(revision.blobs for revision in scanned.revisions))
+    # What nobody points to goes with the last revision of the repo.
+    rest = scanned.blobs.keys() - pointed
+    for revision in scanned.revisions:
+        commit = revision.commit
+        told = use.telling(revision.blobs, scanned.blobs, users)
+        own = [digest for digest in told if users[digest.etag] == 1]
+        hold = hold_on(hub, inventory.held, repo, commit, own)
+        stamp = use.last_used(store, told)
+        yield Candidate(
+            repo=repo,
+            commit=commit,
+            refs=tuple(name for name, stands in scanned.refs.items() if stands == commit),
+            names=frozenset(f"{repo.folder}/{name}" for name in (*revision.blobs, *rest)),
+            last_used=stamp,
+            idle_since=_came(inventory, told) if stamp is None else stamp,
+            telling=told[0] if told else None,
+            kept=busy
+            or (hold.reason if hold else None)
+            or _irreplaceable(provenance.source_of(store, repo, commit, told), revision),
+        )
+
+
+def _came(inventory: Inventory, told: Iterable[Digest]) -> float:
+    """Return about when contents came here, as a POSIX time; now where that cannot be told."""
+    for digest in told:
+        if blob := inventory.blobs.get(digest.etag):
+            return blob.changed_ns / 1e9
+    return inventory.now_ns / 1e9
+
+
+def _irreplaceable(source: str | None, revision: ScannedRevision) -> str | None:
+    """Tell why a revision could not be fetched again as it is."""
+    if source == provenance.LOCAL:
+        return "it was added here and cannot be fetched again"
+    if source is None:
+        return "no upstream is known to fetch it from again"
+    if revision.plain:
+        return "files that no client puts there stand in it"
+    return None
+
+
+def _space(
+    store: Store, hub: HubCache, inventory: Inventory, scans: Iterable[ScannedRepo]
+) -> Space:
+    own: dict[str, int] = {}
+    links: Counter[str] = Counter()
+    for scanned in scans:
+        folder = scanned.repo.folder
+        for entry in entries(f"{hub.directory}/{folder}/blobs"):
+            if not is_finished(entry.name):
+                continue
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except OSError:
+                continue
+            stored = inventory.blobs.get(entry.name)
+            if stored is not None and stored.inode == status.st_ino:
+                links[entry.name] += 1
+            elif stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
+                own[f"{folder}/{entry.name}"] = allocated_bytes(status)
+    linked = {name for name, blob in inventory.blobs.items() if blob.links - 1 > links[name]}
+    others = {digest_text(name): name for name in inventory.blobs if name not in linked}
+    alive, unread = referred(store, others, besides=OWN_HUB)
+    return Space(
+        own=own,
+        stored={name: blob.bytes for name, blob in inventory.blobs.items()},
+        elsewhere=frozenset(
+            inventory.blobs if unread else linked | {others[text] for text in alive}
+        ),
+    )

@@ -1,0 +1,221 @@
+"""A whole collection: garbage, and where it is wished for revisions, in one plan; then its work.
+
+What is planned is looked at again when it goes, so a plan may be as old as it likes. Revisions go
+as they do with `rm`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from modelkeep.errors import AccessError, NotFoundError
+from modelkeep.hub import candidates, litter, remove
+from modelkeep.hub.cache import HubCache
+from modelkeep.hub.evict import Evicted, Eviction, Wish, choose
+from modelkeep.hub.litter import Litter
+from modelkeep.hub.progress import Progress
+from modelkeep.hub.remove import KeptItem, Removal, RemovalPlan, RemovedItem
+from modelkeep.hub.repo import Repo
+from modelkeep.hub.scan import ScannedRepo, scan
+from modelkeep.store import ballast, garbage, inventory
+from modelkeep.store.garbage import Garbage, Kept
+from modelkeep.store.inventory import Unused
+from modelkeep.store.store import Store
+from modelkeep.store.sweep import Leftover, discard
+from modelkeep.times import utc_text
+
+# Revisions that go together: enough to read the references rarely, few enough to tell how it goes.
+_LOT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionPlan:
+    """What a collection would do. Made without changing anything.
+
+    `bytes_planned` come back at once, `bytes_pending` when others let go. `bytes_short` is what a
+    goal asks for beyond that. `notes` are for a person to know before agreeing.
+    """
+
+    remove: tuple[RemovedItem, ...]
+    kept: tuple[KeptItem, ...]
+    bytes_planned: int
+    bytes_pending: int
+    bytes_short: int
+    notes: tuple[str, ...]
+    made_at: float
+    garbage: Garbage
+    litter: Litter
+    evicted: tuple[Evicted, ...]
+
+
+def plan(
+    store: Store,
+    hub: HubCache,
+    wish: Wish,
+    *,
+    grace_s: float | None = None,
+    notes: Iterable[str] = (),
+) -> CollectionPlan:
+    """Decide what goes. `grace_s` replaces how long what nobody uses is left in peace."""
+    stock = inventory.take(store)
+    if grace_s is not None:
+        stock = replace(stock, grace_ns=int(grace_s * 1e9))
+    scans, closed = _scans(hub)
+    waste = garbage.plan(stock)
+    left = _dead(litter.find(hub, scans, stock), stock.now_ns)
+    lying = sum(each.bytes for each in left.files) + sum(each.bytes for _, each in left.blobs)
+    chosen = Eviction((), (), 0)
+    if wish.evicts:
+        found, space = candidates.look(store, hub, stock, scans, left.busy)
+        used = (
+            sum(space.stored.values())
+            + sum(space.own.values())
+            + sum(each.bytes for each in stock.leftovers)
+        )
+        chosen = choose(
+            found,
+            space,
+            wish,
+            now=stock.now_ns / 1e9,
+            used=used,
+            garbage=waste.bytes + lying,
+        )
+    return CollectionPlan(
+        remove=(
+            *map(_leftover_item, (*waste.leftovers, *left.files)),
+            *(_leftover_item(each) for _, each in left.blobs),
+            *map(_blob_item, waste.blobs),
+            *map(_revision_item, chosen.evicted),
+        ),
+        kept=_kept_items((*closed, *waste.kept, *chosen.kept)),
+        bytes_planned=waste.bytes + lying + sum(each.bytes for each in chosen.evicted),
+        bytes_pending=sum(each.bytes_later for each in chosen.evicted),
+        bytes_short=chosen.short_of,
+        notes=tuple(notes),
+        made_at=stock.now_ns / 1e9,
+        garbage=waste,
+        litter=left,
+        evicted=chosen.evicted,
+    )
+
+
+def preview(plan: CollectionPlan) -> Removal:
+    """Return what `execute` would do, as far as can be told without doing it."""
+    return Removal(plan.remove, plan.kept, plan.bytes_planned, 0, plan.bytes_pending, dry_run=True)
+
+
+def execute(
+    store: Store, hub: HubCache, plan: CollectionPlan, progress: Progress | None = None
+) -> Removal:
+    """Carry a plan out; what is in use, or was used, since it was made stays and is told.
+
+    Leftovers go first, since that needs no room on the disk, then what nobody uses, then revisions.
+    A crash leaves less to collect.
+    """
+    progress = progress or Progress()
+    progress.started(0, plan.bytes_planned)
+    kept: list[Kept] = []
+    freed = 0
+    with ballast.dropped_where_full(store.layout):
+        for leftover in plan.litter.files:
+            freed += _discarded(leftover, discard(leftover), kept, progress)
+        collected = garbage.execute(store, plan.garbage, progress=progress.advanced)
+        for repo, leftover in plan.litter.blobs:
+            reason = litter.remove_blob(store, hub, repo, leftover)
+            freed += _discarded(leftover, reason, kept, progress)
+        removals = list(_remove_revisions(store, hub, plan, kept, progress))
+    staying = _kept_items((*collected.kept, *kept))
+    names = {item.name for item in staying}
+    return Removal(
+        remove=tuple(item for item in plan.remove if item.name not in names),
+        kept=(*plan.kept, *staying, *(item for each in removals for item in each.kept)),
+        bytes_planned=plan.bytes_planned,
+        bytes_freed=freed + collected.bytes_freed + sum(each.bytes_freed for each in removals),
+        bytes_pending=sum(each.bytes_pending for each in removals),
+        dry_run=False,
+    )
+
+
+def _remove_revisions(
+    store: Store, hub: HubCache, plan: CollectionPlan, kept: list[Kept], progress: Progress
+) -> Iterator[Removal]:
+    """Remove what was chosen in lots: each lot reads the references once, and then tells."""
+    going: list[tuple[Repo, str | None]] = list(plan.litter.empty)
+    sizes = {}
+    for each in plan.evicted:
+        candidate = each.candidate
+        used = store.last_used(candidate.telling) if candidate.telling else None
+        if used is not None and used > plan.made_at:
+            kept.append(Kept(candidate.name, "it was used just now", each.bytes))
+        else:
+            going.append((candidate.repo, candidate.commit))
+            sizes[candidate.repo, candidate.commit] = each.bytes
+    for start in range(0, len(going), _LOT):
+        lot = going[start : start + _LOT]
+        yield remove.execute(store, hub, _planned(store, hub, lot))
+        for repo, commit in lot:
+            progress.advanced(sizes.get((repo, commit or ""), 0))
+
+
+def _planned(store: Store, hub: HubCache, chosen: Iterable[tuple[Repo, str | None]]) -> RemovalPlan:
+    """Plan the removal of those that are still there."""
+    while True:
+        there = [
+            (repo, commit)
+            for repo, commit in chosen
+            if (hub.snapshot(repo, commit) if commit else hub.folder(repo)).is_dir()
+        ]
+        try:
+            return remove.plan(store, hub, there)
+        except NotFoundError:
+            continue  # another removal was quicker
+
+
+def _scans(hub: HubCache) -> tuple[list[ScannedRepo], list[Kept]]:
+    """Return what is in the hub, and the repos that this caller may not look into."""
+    scans, closed = [], []
+    for repo in hub.repos():
+        try:
+            scans.append(scan(hub, repo))
+        except AccessError as error:
+            closed.append(Kept(str(repo), error.message, 0))
+    return scans, closed
+
+
+def _dead(found: Litter, now_ns: int) -> Litter:
+    return replace(
+        found,
+        files=tuple(each for each in found.files if each.is_dead(now_ns)),
+        blobs=tuple((repo, each) for repo, each in found.blobs if each.is_dead(now_ns)),
+    )
+
+
+def _discarded(leftover: Leftover, reason: str | None, kept: list[Kept], progress: Progress) -> int:
+    """Note what became of a leftover; return the bytes that came back."""
+    progress.advanced(leftover.bytes)
+    if reason is None:
+        return leftover.bytes
+    kept.append(Kept(str(leftover.path), reason, leftover.bytes))
+    return 0
+
+
+def _leftover_item(found: Leftover) -> RemovedItem:
+    changed = utc_text(found.changed_ns / 1e9)
+    return RemovedItem(found.kind, str(found.path), found.bytes, found.reason, changed)
+
+
+def _blob_item(blob: Unused) -> RemovedItem:
+    used = None if blob.last_used is None else utc_text(blob.last_used)
+    came = f"nothing uses it; it came with {', '.join(blob.origin)}"
+    return RemovedItem("blob", str(blob.digest), blob.bytes, came, used)
+
+
+def _revision_item(evicted: Evicted) -> RemovedItem:
+    used = evicted.candidate.last_used
+    last = None if used is None else utc_text(used)
+    return RemovedItem("revision", evicted.candidate.name, evicted.bytes, evicted.reason, last)
+
+
+def _kept_items(kept: Iterable[Kept]) -> tuple[KeptItem, ...]:
+    return tuple(KeptItem(each.name, each.reason) for each in kept)

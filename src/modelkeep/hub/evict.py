@@ -1,0 +1,252 @@
+"""Decides which revisions go to make room. Pure: what is known goes in, a decision comes out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from modelkeep.errors import UsageError
+from modelkeep.hub.repo import Repo
+from modelkeep.store.digest import Digest
+from modelkeep.store.garbage import Kept
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a collection is asked for besides garbage; nothing by default.
+
+    `keep_under` is what the keep may take, `free` what the disk is to get back at least, in bytes:
+    goals, of which there is one at most. `older_than` seconds without use and `patterns`, any of
+    which a repo matches, narrow the choice; without a goal they are the choice. `everything` stands
+    alone.
+    """
+
+    keep_under: int | None = None
+    free: int | None = None
+    older_than: float | None = None
+    patterns: tuple[str, ...] = ()
+    everything: bool = False
+
+    def __post_init__(self) -> None:
+        goals = [
+            name
+            for name, given in (
+                ("--keep-under", self.keep_under is not None),
+                ("--free", self.free is not None),
+                ("--all", self.everything),
+            )
+            if given
+        ]
+        if len(goals) > 1:
+            raise UsageError(
+                f"{goals[0]} and {goals[1]} are two different goals", hint="give one of them"
+            )
+        if self.everything and self.narrows:
+            raise UsageError(
+                "--all leaves nothing to narrow",
+                hint="without it, --match and --older-than mean all that they choose",
+            )
+
+    @property
+    def narrows(self) -> bool:
+        """True where only some revisions may go."""
+        return self.older_than is not None or bool(self.patterns)
+
+    @property
+    def evicts(self) -> bool:
+        """True where revisions may go at all."""
+        has_goal = self.keep_under is not None or self.free is not None
+        return has_goal or self.narrows or self.everything
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A revision and what it stands for.
+
+    `names` are its blobs in the hub, `<folder>/<etag>`. `last_used` is a POSIX time, None where no
+    use was recorded; `idle_since` is then when it came. `telling` is the content whose stamp says
+    so. `kept` is why it must not go.
+    """
+
+    repo: Repo
+    commit: str
+    refs: tuple[str, ...]
+    names: frozenset[str]
+    last_used: float | None
+    idle_since: float
+    telling: Digest | None
+    kept: str | None
+
+    @property
+    def name(self) -> str:
+        """The revision as a person may name it."""
+        return f"{self.repo}@{self.commit}"
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """Where bytes on the disk come from: `own` go with a name in the hub, `<folder>/<etag>`.
+
+    `stored` are those of the store's inodes, by etag: they go when the last name of an etag goes,
+    unless something `elsewhere` holds it.
+    """
+
+    own: Mapping[str, int]
+    stored: Mapping[str, int]
+    elsewhere: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Evicted:
+    """A revision that goes, and the bytes that come back with it, now and later."""
+
+    candidate: Candidate
+    bytes: int
+    bytes_later: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Eviction:
+    """Which revisions go, least recently used first, and which stay although they were meant."""
+
+    evicted: tuple[Evicted, ...]
+    kept: tuple[Kept, ...]
+    short_of: int
+    """Bytes of the goal that cannot be reached."""
+
+
+def choose(
+    candidates: Sequence[Candidate],
+    space: Space,
+    wish: Wish,
+    *,
+    now: float,
+    used: int,
+    garbage: int,
+) -> Eviction:
+    """Choose what goes. `used` is what the keep takes now, `garbage` what of it goes anyhow.
+
+    With a goal the least recently used go until it is reached, and of those nothing that turns out
+    to give nothing back. Times are POSIX times.
+    """
+    goal = _goal(wish, used, garbage)
+    meant = [each for each in candidates if _is_meant(each, wish, now)]
+    kept = [Kept(each.name, each.kept, 0) for each in meant if each.kept is not None]
+    free = sorted(
+        (each for each in meant if each.kept is None),
+        # Of equals, those go first that no branch or tag stands for.
+        key=lambda each: (each.idle_since, bool(each.refs), each.name),
+    )
+    ledger = _Ledger(candidates, space)
+    chosen: list[Candidate] = []
+    for each in free:
+        if goal is not None and ledger.freed >= goal:
+            break
+        ledger.give(each)
+        chosen.append(each)
+    if goal is not None:
+        useless = set()
+        for each in reversed(chosen):
+            if not ledger.gains_by(each):
+                ledger.take_back(each)
+                useless.add(each.name)
+        chosen = [each for each in chosen if each.name not in useless]
+    reason = _reason(wish)
+    gains = ledger.gains(chosen)
+    evicted = tuple(
+        Evicted(each, now_, later, reason)
+        for each, (now_, later) in zip(chosen, gains, strict=True)
+    )
+    short = 0 if goal is None else max(0, goal - ledger.freed)
+    return Eviction(evicted, tuple(kept), short)
+
+
+def _goal(wish: Wish, used: int, garbage: int) -> int | None:
+    """Return how many bytes revisions have to give back; None where all that are meant go."""
+    if wish.keep_under is not None:
+        return max(0, used - garbage - wish.keep_under)
+    if wish.free is not None:
+        return max(0, wish.free - garbage)
+    return None
+
+
+def _is_meant(candidate: Candidate, wish: Wish, now: float) -> bool:
+    if wish.older_than is not None and now - candidate.idle_since < wish.older_than:
+        return False
+    patterns = wish.patterns
+    return not patterns or any(candidate.repo.matches(pattern) for pattern in patterns)
+
+
+def _reason(wish: Wish) -> str:
+    parts = []
+    if wish.patterns:
+        parts.append(f"matches {' or '.join(wish.patterns)}")
+    if wish.older_than is not None:
+        parts.append("not used for as long as asked")
+    if wish.keep_under is not None or wish.free is not None:
+        parts.append("least recently used")
+    return ", ".join(parts) or "can be fetched again"
+
+
+class _Ledger:
+    """Counts what comes back while revisions are given away."""
+
+    def __init__(self, candidates: Iterable[Candidate], space: Space) -> None:
+        self._space = space
+        self._users = Counter(name for each in candidates for name in each.names)
+        self._names = Counter(map(_etag, self._users))
+        self.freed = 0
+
+    def give(self, candidate: Candidate) -> tuple[int, int]:
+        """Give a revision away; return what comes back with it, now and later."""
+        now = later = 0
+        for name in candidate.names:
+            self._users[name] -= 1
+            if self._users[name]:
+                continue
+            now += self._space.own.get(name, 0)
+            etag = _etag(name)
+            self._names[etag] -= 1
+            if not self._names[etag]:
+                stored = self._space.stored.get(etag, 0)
+                if etag in self._space.elsewhere:
+                    later += stored
+                else:
+                    now += stored
+        self.freed += now
+        return now, later
+
+    def gains_by(self, candidate: Candidate) -> bool:
+        """Tell whether anything comes back because this revision was given away, too."""
+        return any(
+            not self._users[name]
+            and (
+                self._space.own.get(name)
+                or (
+                    not self._names[_etag(name)]
+                    and _etag(name) not in self._space.elsewhere
+                    and self._space.stored.get(_etag(name))
+                )
+            )
+            for name in candidate.names
+        )
+
+    def take_back(self, candidate: Candidate) -> None:
+        """Undo giving away a revision by which nothing was gained."""
+        for name in candidate.names:
+            if not self._users[name]:
+                self._names[_etag(name)] += 1
+            self._users[name] += 1
+
+    def gains(self, chosen: Sequence[Candidate]) -> list[tuple[int, int]]:
+        """Return what comes back with each of the chosen, in their order."""
+        for each in reversed(chosen):
+            self.take_back(each)
+        self.freed = 0
+        return [self.give(each) for each in chosen]
+
+
+def _etag(name: str) -> str:
+    return name.rpartition("/")[2]
