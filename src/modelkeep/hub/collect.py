@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from modelkeep.errors import AccessError, NotFoundError
+from modelkeep.errors import NotFoundError
 from modelkeep.hub import candidates, litter, remove
 from modelkeep.hub.cache import HubCache
 from modelkeep.hub.evict import Evicted, Eviction, Wish, choose
@@ -17,7 +17,7 @@ from modelkeep.hub.litter import Litter
 from modelkeep.hub.progress import Progress
 from modelkeep.hub.remove import KeptItem, Removal, RemovalPlan, RemovedItem
 from modelkeep.hub.repo import Repo
-from modelkeep.hub.scan import ScannedRepo, scan
+from modelkeep.hub.scan import scan_all
 from modelkeep.store import ballast, garbage, inventory
 from modelkeep.store.garbage import Garbage, Kept
 from modelkeep.store.inventory import Unused
@@ -26,7 +26,7 @@ from modelkeep.store.sweep import Leftover, discard
 from modelkeep.times import utc_text
 
 # Revisions that go together: enough to read the references rarely, few enough to tell how it goes.
-_LOT = 64
+_LOT = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,8 @@ def plan(
     stock = inventory.take(store)
     if grace_s is not None:
         stock = replace(stock, grace_ns=int(grace_s * 1e9))
-    scans, closed = _scans(hub)
+    scans, refused = scan_all(hub)
+    closed = [Kept(str(repo), error.message, 0) for repo, error in refused.items()]
     waste = garbage.plan(stock)
     left = _dead(litter.find(hub, scans, stock), stock.now_ns)
     lying = sum(each.bytes for each in left.files) + sum(each.bytes for _, each in left.blobs)
@@ -170,17 +171,6 @@ def _planned(store: Store, hub: HubCache, chosen: Iterable[tuple[Repo, str | Non
             return remove.plan(store, hub, there)
         except NotFoundError:
             continue  # another removal was quicker
-
-
-def _scans(hub: HubCache) -> tuple[list[ScannedRepo], list[Kept]]:
-    """Return what is in the hub, and the repos that this caller may not look into."""
-    scans, closed = [], []
-    for repo in hub.repos():
-        try:
-            scans.append(scan(hub, repo))
-        except AccessError as error:
-            closed.append(Kept(str(repo), error.message, 0))
-    return scans, closed
 
 
 def _dead(found: Litter, now_ns: int) -> Litter:

@@ -6,18 +6,16 @@ Reads names, sizes and small side files; never the bytes of a model. Sizes are b
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from modelkeep.errors import AccessError
 from modelkeep.fs.links import COPY_BELOW
-from modelkeep.hub import closed, held, provenance
+from modelkeep.hub import closed, held, provenance, use
 from modelkeep.hub.cache import HubCache
 from modelkeep.hub.closed import ClosedRepo
 from modelkeep.hub.repo import DEFAULT_REVISION, Repo
-from modelkeep.hub.scan import ScannedRepo, ScannedRevision, scan
+from modelkeep.hub.scan import ScannedRepo, ScannedRevision, scan_all
 from modelkeep.hub.unsettled import in_blobs
-from modelkeep.store.digest import Digest
 from modelkeep.store.leases import Held, Kind
 from modelkeep.store.store import Store
 from modelkeep.times import utc_text
@@ -90,14 +88,14 @@ def listing(store: Store, hub: HubCache, repos: Iterable[Repo] | None = None) ->
     Of some repos it is also told which files are known to be damaged.
     """
     wanted = None if repos is None else set(repos)
-    scans, unseen = [], []
-    for repo in hub.repos():
-        try:
-            scans.append(scan(hub, repo))
-        except AccessError as error:
-            if wanted is None or repo in wanted:
-                unseen.append(closed.describe(hub, repo, error))
+    scans, refused = scan_all(hub)
+    unseen = [
+        closed.describe(hub, repo, error)
+        for repo, error in refused.items()
+        if wanted is None or repo in wanted
+    ]
     users = Counter(name for scanned in scans for name in scanned.blobs)
+    revisions = use.users(scans)
     referenced = store.roots.own_hub().paths()
     leases = store.leases.look()
     listed = [
@@ -105,6 +103,7 @@ def listing(store: Store, hub: HubCache, repos: Iterable[Repo] | None = None) ->
             store,
             scanned,
             users,
+            revisions,
             leases,
             brought=sum(file.size for file in in_blobs(store, hub, scanned.repo, referenced)),
             look=hub if wanted else None,
@@ -120,6 +119,7 @@ def _listed(
     store: Store,
     found: ScannedRepo,
     users: Counter[str],
+    revisions: Counter[str],
     leases: Held,
     *,
     brought: int,
@@ -131,11 +131,9 @@ def _listed(
     stamps = []
     sources = {}
     for revision in found.revisions:
-        telling = _telling(revision, blobs, own)
-        stamps.append(_last_used(store, _digests(telling)))
-        sources[revision.commit] = provenance.source_of(
-            store, repo, revision.commit, _digests(telling)
-        )
+        told = use.telling(revision.blobs, blobs, revisions)
+        stamps.append(use.last_used(store, told))
+        sources[revision.commit] = provenance.source_of(store, repo, revision.commit, told)
     current = found.refs.get(DEFAULT_REVISION)
     holds = {lease.kind for lease in leases.named(str(repo))}
     known = sources.values() if current not in sources else [sources[current]]
@@ -147,7 +145,7 @@ def _listed(
         bytes_total=sum(blobs.values()) + plain,
         bytes_unique=sum(map(blobs.__getitem__, own)) + plain,
         bytes_unsettled=plain + brought,
-        last_used=max(filter(None, stamps), default=None),
+        last_used=utc_text(last) if (last := max(filter(None, stamps), default=None)) else None,
         pinned=Kind.PIN in holds,
         leased=Kind.LEASE in holds or bool(leases.unreadable),
         source=next(filter(None, known), None),
@@ -161,27 +159,6 @@ def _revision(store: Store, repo: Repo, found: ScannedRevision, look: HubCache |
         damaged = len(held.damaged(store.layout, look, repo, found.commit))
         complete = complete and not damaged
     return Revision(found.commit, found.files, found.bytes, complete, damaged)
-
-
-def _telling(found: ScannedRevision, blobs: dict[str, int], own: frozenset[str]) -> list[str]:
-    """Return a revision's contents, the one that says most about all of it first.
-
-    That is the largest that no other repo shares: what is stamped or noted there is about this one.
-    """
-    names = found.blobs & blobs.keys()
-    return [max(names & own or names, key=blobs.__getitem__), *names] if names else []
-
-
-def _digests(names: Iterable[str]) -> Iterator[Digest]:
-    return filter(None, map(Digest.from_etag, names))
-
-
-def _last_used(store: Store, digests: Iterable[Digest]) -> str | None:
-    for digest in digests:
-        stamp = store.last_used(digest)
-        if stamp is not None:
-            return utc_text(stamp)
-    return None
 
 
 def _totals(store: Store, users: Counter[str], sizes: dict[str, int]) -> StoreTotals:

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from modelkeep.errors import NotFoundError
 from modelkeep.fs.space import allocated_bytes
 from modelkeep.fs.syncpoint import reach
+from modelkeep.hub import use
 from modelkeep.hub.cache import HubCache
 from modelkeep.hub.hide import give_up, hide, is_own, remove_folder
 from modelkeep.hub.holds import hold_on
 from modelkeep.hub.repo import Repo
+from modelkeep.hub.scan import scan_all
 from modelkeep.store.condemned import release
 from modelkeep.store.digest import Digest
 from modelkeep.store.roots import ReferenceIndex
@@ -94,6 +96,7 @@ def plan(store: Store, hub: HubCache, targets: Iterable[tuple[Repo, str | None]]
         chosen.setdefault(repo, set()).update(_chosen(hub, repo, revision))
     repos = tuple(_of_repo(store, hub, repo, commits) for repo, commits in chosen.items())
     freeable = _freeable(store, hub, repos)
+    uses = _uses(store, hub, chosen)
     items, counted = [], set[str]()
     for part in repos:
         for commit in part.commits:
@@ -104,7 +107,7 @@ def plan(store: Store, hub: HubCache, targets: Iterable[tuple[Repo, str | None]]
                     name=f"{part.repo}@{commit}",
                     bytes=sum(freeable.get(name, 0) for name in names - counted),
                     reason="chosen by name",
-                    last_used=_last_used(store, names),
+                    last_used=uses.get((part.repo, commit)),
                 )
             )
             counted |= names
@@ -123,7 +126,7 @@ def require_unheld(store: Store, hub: HubCache, plan: RemovalPlan) -> None:
         for commit in part.commits:
             digests = frozenset(filter(None, map(Digest.from_etag, part.blobs)))
             if hold := hold_on(hub, leases, part.repo, commit, digests):
-                raise hold.busy(f"{part.repo}@{commit}")
+                raise hold.busy(f"{part.repo}@{commit[:12]}")
 
 
 def execute(store: Store, hub: HubCache, plan: RemovalPlan) -> Removal:
@@ -265,7 +268,15 @@ def _size(path: Path) -> int:
     return allocated_bytes(status) if status else 0
 
 
-def _last_used(store: Store, blobs: Iterable[str]) -> str | None:
-    digests = filter(None, map(Digest.from_etag, blobs))
-    stamps = [stamp for digest in digests if (stamp := store.last_used(digest)) is not None]
-    return utc_text(min(stamps)) if stamps else None
+def _uses(
+    store: Store, hub: HubCache, repos: Container[Repo]
+) -> dict[tuple[Repo, str], str | None]:
+    """Return when the revisions of some repos were last used."""
+    scans, _ = scan_all(hub)
+    users = use.users(scans)
+    found = {}
+    for scanned in scans:
+        for revision in scanned.revisions if scanned.repo in repos else ():
+            last = use.last_used(store, use.telling(revision.blobs, scanned.blobs, users))
+            found[scanned.repo, revision.commit] = None if last is None else utc_text(last)
+    return found

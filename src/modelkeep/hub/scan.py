@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from modelkeep.errors import AccessError
 from modelkeep.fs.oserrors import explained
 from modelkeep.fs.reading import read_small
 from modelkeep.hub import tree
@@ -49,6 +50,17 @@ def scan(hub: HubCache, repo: Repo) -> ScannedRepo:
     """
     with explained("looking at a repo", hub.folder(repo)):
         return _scan(hub, repo)
+
+
+def scan_all(hub: HubCache) -> tuple[list[ScannedRepo], dict[Repo, AccessError]]:
+    """Read all repos, and say of those this caller may not look into why."""
+    scans, closed = [], {}
+    for repo in hub.repos():
+        try:
+            scans.append(scan(hub, repo))
+        except AccessError as error:
+            closed[repo] = error
+    return scans, closed
 
 
 def is_finished(name: str) -> bool:
