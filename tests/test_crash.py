@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -9,9 +10,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from huggingface_hub import scan_cache_dir
+from huggingface_hub import scan_cache_dir, snapshot_download
 
 from modelkeep.hub.pull import Pulled
+from modelkeep.hub.settle import Settled
 from modelkeep.keep import Keep
 from modelkeep.store import marks
 from modelkeep.store.digest import Digest, hash_bytes
@@ -84,8 +86,9 @@ def whole(cache: Path, expected: Mapping[str, Mapping[str, bytes]]) -> None:
                 if not path.is_dir()
             }
             assert found == expected[revision.commit_hash]
-    # Stock clients' own lock folder is the one thing besides repos that no scanner minds.
-    assert all(path.name.startswith(("models--", ".locks")) for path in cache.iterdir())
+    # Stock clients' own lock folder and tag are what no scanner of theirs minds besides repos.
+    names = ("models--", ".locks", "CACHEDIR.TAG")
+    assert all(path.name.startswith(names) for path in cache.iterdir())
 
 
 def sound(keep: Keep, files: Mapping[str, bytes]) -> dict[Digest, int]:
@@ -258,4 +261,51 @@ def test_rm_loses_nothing_else_and_is_finished_by_the_same_command(
         assert not site.keep.store.has(hash_bytes(contents(number)["model.safetensors"], "sha256"))
         assert site.keep.store.has(hash_bytes(shared, "sha256"))
         whole(site.keep.hub.directory, expected)
+    assert site.keep.verify().ok
+
+
+def test_settle(site: Site) -> None:
+    """Of files that are new, that the store has, that are another user's, that stand unlinked."""
+    stored = random_bytes(MIB + 3, 77)
+    site.hub.repo("org/stored").commit({"stored.safetensors": stored})
+    site.keep.pull("org/stored")
+
+    def files(number: int) -> dict[str, bytes]:
+        others = random_bytes(MIB + 5, 1000 + number)
+        return {**contents(number), "stored.safetensors": stored, "others.safetensors": others}
+
+    def brought(number: int) -> Repository:
+        repo = site.hub.repo(f"org/r{number}")
+        repo.commit(files(number))
+        top = forks.run(
+            lambda: snapshot_download(
+                repo.id, cache_dir=site.keep.hub.directory, endpoint=site.hub.endpoint
+            )
+        )
+        if os.geteuid() == 0:
+            os.chown(Path(top, "others.safetensors").resolve(), 4242, 4242)
+        plain = Path(top, "deep/er/text.txt")
+        blob = plain.resolve()
+        plain.unlink()
+        blob.rename(plain)
+        return repo
+
+    def settle() -> Settled:
+        return Keep.open(site.keep.directory).settle()
+
+    brought(0)
+    for number, step in kills(settle, site.folder):
+        repo = brought(number)
+        assert forks.start(settle, sync=f"kill:{step}").killed(), step
+
+        expected = {repo.sha: files(number)}
+        whole(site.keep.hub.directory, expected)
+        sound(site.keep, files(number))
+        again = forks.run(settle)
+        assert again.skipped == again.corrupt == (), step
+        whole(site.keep.hub.directory, expected)
+        assert not any(listed.bytes_unsettled for listed in site.keep.list().repos), step
+        for data in files(number).values():
+            digests = (hash_bytes(data, "sha256"), hash_bytes(data, "git-sha1"))
+            assert any(map(site.keep.store.has, digests)), step
     assert site.keep.verify().ok
