@@ -5,8 +5,9 @@ from __future__ import annotations
 from modelkeep.hub.fetch.pieces import MIB, Piece
 
 # What has been read of a block is lost with the process, so slow connections read small ones; more
-# than the largest would leave the core's cache between receiving and writing.
-SMALLEST_BLOCK, _LARGEST_BLOCK = 32 << 10, 512 << 10
+# than the largest would leave the core's cache between receiving and writing, and have the kernel
+# find memory for the file in large pieces, which virtual machines are slow to give.
+SMALLEST_BLOCK, _LARGEST_BLOCK = 32 << 10, 256 << 10
 _BLOCK_TAKES_S = 0.01
 _NOTE_AT_LEAST_S, _NOTE_AT_MOST_S = 0.005, 1.0
 

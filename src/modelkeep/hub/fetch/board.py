@@ -10,13 +10,15 @@ from dataclasses import dataclass
 
 from modelkeep.hub.fetch.answers import TryAgainError
 from modelkeep.hub.fetch.pieces import MIB, SPLIT_FROM, Pace, Piece, Pieces
+from modelkeep.hub.fetch.processors import Processors
 from modelkeep.hub.fetch.spans import Spans
 from modelkeep.hub.fetch.streams import Streams
 from modelkeep.hub.fetch.transfer import Transfer
 from modelkeep.hub.fetch.wanted import Patience
 
 _LOOK_AGAIN_S = 0.25
-_FAR_BEHIND = 32 * MIB
+_BEHIND = 8 * MIB
+"""Bytes to be hashed above which hashing does not keep up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class Board:
         self.peak = 0
         self._streams = streams
         self._patience = patience
+        self._useful = streams.target
+        self._processors = Processors(time.monotonic(), time.process_time())
         self._to_begin: deque[Transfer] = deque()
         self._active: list[Transfer] = []
         self._running = 0
@@ -73,7 +77,7 @@ class Board:
         with self._changed:
             while not self._closed:
                 now = time.monotonic()
-                if self._running < self._streams.target and now >= self._quiet_until:
+                if self._running < self.connections() and now >= self._quiet_until:
                     job = self._pick(now)
                     if job is not None:
                         self._running += 1
@@ -185,14 +189,27 @@ class Board:
     def adapt(self) -> int:
         """Let the number of connections follow what they bring; return it."""
         with self._changed:
-            before = self._streams.target
+            now = time.monotonic()
             pieces = [(t, p) for t in self._active if t.pieces for p in t.pieces.in_hand]
             flowing = sum(p.position > p.start or t.wanted.size < SPLIT_FROM for t, p in pieces)
-            behind = any(t.unhashed > _FAR_BEHIND for t in self._active)
-            target = self._streams.observe(time.monotonic(), self.received, flowing, behind=behind)
-            if target > before:
+            behind = self._unhashed > _BEHIND or self._processors.busy(now, time.process_time())
+            target = self._streams.observe(now, self.received, flowing, behind=behind)
+            before, self._useful = self._useful, self.connections()
+            if self._useful > before:
                 self._changed.notify_all()
             return target
+
+    def connections(self) -> int:
+        """Return how many connections are of use now.
+
+        Where hashing is the slowest, one keeps it busy, and others would only take processor time
+        from it. That is so when more bytes wait to be hashed than are in hand: as many may wait in
+        any case, until an earlier piece is here.
+        """
+        with self._changed:
+            pieces = [p for t in self._active if t.pieces for p in t.pieces.in_hand]
+            in_hand = sum(piece.stop - piece.start for piece in pieces)
+            return 1 if self._unhashed > max(in_hand, _BEHIND) else self._streams.target
 
     def waiting(self) -> Waiting | None:
         """Tell why nothing is being received, None where something is."""
@@ -205,6 +222,10 @@ class Board:
             held = [t for t in self._active if t.ready_at > now and not t.complete]
             first = min(held, key=lambda t: t.ready_at, default=None)
             return Waiting(first.reason, first.ready_at - now) if first else None
+
+    @property
+    def _unhashed(self) -> int:
+        return sum(transfer.unhashed for transfer in self._active)
 
     def _pick(self, now: float) -> Job | None:
         ready = [t for t in self._active if t.ready_at <= now and t.pieces is not None]

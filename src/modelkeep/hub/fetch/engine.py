@@ -28,7 +28,7 @@ from modelkeep.store.digest import Digest, Hasher
 
 _HASH_BLOCK = 1 * MIB
 _TICK_S = 0.02
-_SYNC_TICK_S = 0.25
+_SYNC_TICK_S = 0.1
 _SYNC_AFTER_S = 1.0
 _SYNC_AFTER_BYTES = 64 * MIB
 _LOOK_AT_LOCKS_S = 0.25

@@ -37,7 +37,7 @@ class Streams:
     def observe(self, now: float, received: int, flowing: int, *, behind: bool = False) -> int:
         """Take note of the bytes received so far over `flowing` connections; return the target.
 
-        `behind`: bytes come faster than this machine can check them, so more would not help.
+        `behind`: bytes come as fast as this machine can take them, so more would not help.
         """
         if now < self._held_until or flowing < self.target or behind:
             # Connections that are still being opened, or a lack of work, say nothing of the link.
