@@ -1,76 +1,147 @@
-"""Bare `modelkeep`: what there is, and what to type next."""
+"""Bare `modelkeep`: what there is on this machine, and what to type next."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+import os
+from collections.abc import Iterable
+from shlex import quote
 from typing import TYPE_CHECKING
 
-from modelkeep import settings
 from modelkeep.cli import human
 from modelkeep.cli.options import Invocation
 from modelkeep.cli.placed import activation
+from modelkeep.cli.table import Table
 from modelkeep.errors import NotFoundError
 
 if TYPE_CHECKING:
-    from modelkeep.hub.survey import CacheSurvey
+    from modelkeep.hub.listing import Listing
+    from modelkeep.hub.survey import CacheSurvey, Survey
     from modelkeep.keep import Keep
 
 _START = "modelkeep pull org/name"
+_SHOWN = 12
 
 
 def overview(invocation: Invocation) -> int:
-    """Show the keep and what it saves, other caches, and the next command to type."""
+    """Show the keep and what it saves, the machine's caches, and the next command to type."""
     try:
         keep = invocation.open_keep()
     except NotFoundError:
         keep = None
-    caches = _caches(keep)
-    if keep is None:
-        _show(invocation, None, ["keep     none yet; the first pull makes one"], caches, _START)
-        return 0
-    listing = keep.list()
-    repos, store = len(listing.repos), listing.store
-    summary = {
-        "dir": keep.directory,
-        "mode": keep.store.mode,
-        "repos": repos,
-        "bytes": store.bytes,
-        "bytes_saved": store.bytes_saved,
-    }
-    lines = [
-        f"keep     {keep.directory} ({keep.store.mode})",
-        f"holds    {human.counted(repos, 'repo')}, {human.size(store.bytes)}",
-        f"saved    {human.size(store.bytes_saved)} by sharing",
-    ]
-    used = activation(invocation, keep.hub.directory) or "modelkeep ls"
-    _show(invocation, summary, lines, caches, used if repos else _START)
+    survey = _survey(keep)
+    listing = keep.list() if keep else None
+    summary = _summary(keep, listing) if keep and listing else None
+    following = _adopt(survey, empty=not (listing and listing.repos))
+    if following is None and any(cache.needs_root for cache in survey.caches):
+        following = _as_root(invocation)
+    if following is None and keep and listing and listing.repos:
+        following = activation(invocation, keep.hub.directory) or "modelkeep ls"
+    following = following or _START
+    adopting = following.startswith("modelkeep adopt")
+    advice = "   (shares by link, undoable; --dry-run shows the plan)" if adopting else ""
+    invocation.output.emit(
+        {"keep": summary, "caches": survey.caches, "skipped": survey.skipped, "next": following},
+        human=[
+            *_caches(survey),
+            *_keep(keep, listing),
+            *_skipped(invocation, survey),
+            f"next     {following}{advice}",
+        ],
+        quiet=[str(keep.directory)] if keep else [],
+    )
     return 0
 
 
-def _show(
-    invocation: Invocation,
-    keep: Mapping[str, object] | None,
-    lines: list[str],
-    caches: tuple[CacheSurvey, ...],
-    following: str,
-) -> None:
-    for cache in caches:
-        held = f"{human.counted(cache.repos, 'repo')}, {human.size(cache.bytes)}"
-        twice = f"; {human.size(cache.bytes_duplicate)} twice" if cache.bytes_duplicate else ""
-        lines.append(f"cache    {cache.dir}: {held}{twice}")
-    invocation.output.emit(
-        {"keep": keep, "caches": caches, "next": following},
-        human=[*lines, f"next     {following}"],
-        quiet=[str(keep["dir"])] if keep else [],
+def _survey(keep: Keep | None) -> Survey:
+    from modelkeep.fs import mounts
+    from modelkeep.hub.survey import survey
+    from modelkeep.runtime import caches
+
+    roots = [root.directory for root in keep.store.roots if root.is_reachable()] if keep else []
+    found = {place.path: place.found_by for place in caches.places(os.environ, roots)}
+    return survey(
+        found,
+        keep.store if keep else None,
+        besides=keep.hub.directory if keep else None,
+        patience=caches.patience(mounts.table()),
     )
 
 
-def _caches(keep: Keep | None) -> tuple[CacheSurvey, ...]:
-    from modelkeep.hub.survey import survey
+def _summary(keep: Keep, listing: Listing) -> dict[str, object]:
+    return {
+        "dir": keep.directory,
+        "mode": keep.store.mode,
+        "repos": len(listing.repos),
+        "bytes": listing.store.bytes,
+        "bytes_saved": listing.store.bytes_saved,
+    }
 
-    used_here, usual = settings.loader_cache(), settings.loader_cache({})
-    places = dict.fromkeys(Path(decided.value).resolve() for decided in (used_here, usual))
-    if keep is not None:
-        places.pop(keep.hub.directory.resolve(), None)
-    return survey(places, keep.store if keep else None)
+
+def _adopt(survey: Survey, *, empty: bool) -> str | None:
+    """Return what to type so that most space comes back; with an empty keep, so that it is used."""
+    able = [cache for cache in survey.caches if _can_adopt(cache)]
+    wanted = [cache for cache in able if cache.shares]
+    if not any(cache.bytes_duplicate for cache in wanted):
+        wanted = [cache for cache in able if cache.bytes > cache.bytes_shared][:1] if empty else []
+    if not wanted:
+        return None
+    return " ".join(["modelkeep adopt", *(quote(str(cache.dir)) for cache in wanted)])
+
+
+def _can_adopt(cache: CacheSurvey) -> bool:
+    """Tell whether this caller may, and whether the path will still be there tomorrow."""
+    mine = os.geteuid() in (0, cache.uid)
+    return mine and not cache.needs_root and not cache.dir.is_relative_to("/proc")
+
+
+def _as_root(invocation: Invocation) -> str:
+    keep = f" --keep {quote(invocation.keep)}" if invocation.keep else ""
+    return f"sudo modelkeep{keep}"
+
+
+def _caches(survey: Survey) -> Iterable[str | Table]:
+    if not survey.caches:
+        return
+    twice = sum(cache.bytes_duplicate for cache in survey.caches)
+    told = f"{human.size(twice)} are duplicates" if twice else "nothing twice"
+    yield f"caches   {len(survey.caches)} found, {human.size(survey.bytes)}; {told}"
+    shown = survey.caches[:_SHOWN]
+    rows = [
+        [
+            str(cache.dir),
+            cache.owner,
+            f"{cache.repos:,}",
+            human.size(cache.bytes),
+            human.size(cache.bytes_duplicate),
+            "needs root" if cache.needs_root else "",
+        ]
+        for cache in shown
+    ]
+    yield Table(
+        ["cache", "owner", "repos", "size", "duplicate", ""],
+        rows,
+        right=frozenset({"repos", "size", "duplicate"}),
+        spare=["owner"],
+    )
+    if len(survey.caches) > _SHOWN:
+        yield f"and {len(survey.caches) - _SHOWN} more: modelkeep --format json"
+
+
+def _keep(keep: Keep | None, listing: Listing | None) -> Iterable[str]:
+    if keep is None or listing is None:
+        yield "keep     none yet; the first pull makes one, and `modelkeep init DIR` chooses where"
+        return
+    store = listing.store
+    yield f"keep     {keep.directory} ({keep.store.mode})"
+    yield f"holds    {human.counted(len(listing.repos), 'repo')}, {human.size(store.bytes)}"
+    yield f"saved    {human.size(store.bytes_saved)} by sharing"
+
+
+def _skipped(invocation: Invocation, survey: Survey) -> Iterable[str]:
+    refused = [skip for skip in survey.skipped if skip.reason == "permission denied"]
+    if refused:
+        places = human.counted(len(refused), "place")
+        yield f"closed   {places} you cannot look into: {_as_root(invocation)}"
+    for skip in survey.skipped:
+        if skip not in refused:
+            yield f"skipped  {skip.path}: {skip.reason}"
