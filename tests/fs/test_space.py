@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from modelkeep.errors import NoSpaceError
 from modelkeep.fs import space
+from tests.filesystems import ramfs
 
 
 def test_free_bytes_of_a_path_that_is_not_there_yet(tmp_path: Path) -> None:
@@ -65,3 +66,9 @@ def test_rounding_up_never_promises_too_little(size: int) -> None:
     scale = 1000 ** ("B", "kB", "MB", "GB", "TB", "PB").index(unit)
 
     assert float(number) * scale >= size * (1 - 1e-12)
+
+
+@pytest.mark.real
+def test_a_file_system_that_tells_no_size_is_written_to(tmp_path: Path) -> None:
+    with ramfs(tmp_path) as directory:
+        space.require_free(directory, 1000, doing="pulling `org/name`")

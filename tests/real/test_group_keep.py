@@ -1,32 +1,20 @@
-"""Two users of one group fill one keep and load what the other pulled."""
+"""Three users and a container whose user nobody knows share one keep, with no chmod by hand."""
 
 from __future__ import annotations
 
-import os
-import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from tests.clients import CLIENTS, run_client
-from tests.filesystems import as_user, need_root, public_directory, unavailable
+from tests.clients import CLIENTS
+from tests.filesystems import public_directory, ramfs
 from tests.models import TINY, random_bytes
-from tests.real.site import NEWEST, Site, new_site
-
-import modelkeep
+from tests.real.people import Team, team
 
 pytestmark = pytest.mark.real
 
-ADA, BOB, GROUP = 4242, 4243, 4240
 WEIGHTS = random_bytes(1_500_000, 11)
-
-PULL = """
-import modelkeep, os
-os.umask(0o022)
-pulled = modelkeep.open(os.environ["MODELKEEP_HOME"]).pull(REPO)
-result = [pulled.bytes_fetched, pulled.bytes_stored, pulled.modes]
-"""
+OTHER = random_bytes(1_200_000, 12)
 
 LOAD = """
 import hashlib
@@ -40,54 +28,44 @@ result = [
 """
 
 
-@pytest.fixture
-def shared() -> Iterator[Site]:
-    """An empty group keep with two repos upstream, which have their weights in common."""
-    need_root()
-    packages = sysconfig.get_paths()["purelib"]
-    if not as_user(ADA, lambda: os.access(packages, os.R_OK | os.X_OK)):
-        unavailable(f"another user cannot read `{packages}`")
-    with public_directory() as base:
-        directory = base / "keep"
-        as_user(ADA, lambda: _create(directory), gid=GROUP)
-        with new_site(directory) as site:
-            for name in ("ada", "bob"):
-                site.hub.repo(f"org/{name}").commit(
-                    {**TINY, "model.safetensors": WEIGHTS, "config.json": name.encode()}
-                )
-            yield site
+@pytest.fixture(scope="module", params=["acl", "no acl"])
+def people(request: pytest.FixtureRequest) -> Iterator[Team]:
+    """A keep of four, on a file system with ACLs and on one without; shared by the module."""
+    if request.param == "acl":
+        with team() as made:
+            yield made
+    else:
+        with public_directory() as base, ramfs(base) as mount, team(mount) as made:
+            yield made
 
 
-def _create(directory: Path) -> None:
-    os.umask(0o022)
-    modelkeep.Keep.create(directory, mode="group")
+def publish(people: Team, *names: str) -> None:
+    """Repos upstream that have their weights in common and a file of their own."""
+    for name in names:
+        people.site.hub.repo(f"org/{name}").commit(
+            {**TINY, "model.safetensors": WEIGHTS, "config.json": name.encode()}
+        )
 
 
-def run_as(uid: int, site: Site, code: str, version: str = NEWEST, *, offline: bool = False) -> Any:
-    person = ("setpriv", f"--reuid={uid}", f"--regid={uid}", f"--groups={GROUP}")
-    home = site.keep.directory.parent / f"home-{uid}"
-    home.mkdir(exist_ok=True)
-    os.chown(home, uid, uid)
-    env = {
-        **site.env(offline=offline),
-        "MODELKEEP_HOME": str(site.keep.directory),
-        "HOME": str(home),
-        "HF_HOME": str(home / "hf"),
-        "XDG_CACHE_HOME": str(home / "cache"),
-    }
-    return run_client(version, code, env, within=person)
+def blobs(people: Team) -> list[Path]:
+    return sorted((people.site.keep.directory / "store/blobs").rglob("?" * 40 + "*"))
 
 
-def test_each_pulls_and_loads_what_the_other_pulled(shared: Site) -> None:
-    whole = len(WEIGHTS) + 1 + 3
-    assert run_as(ADA, shared, f"REPO = 'org/ada'\n{PULL}")[0] == whole
-    # the weights are in the store already
-    fetched, stored, modes = run_as(BOB, shared, f"REPO = 'org/bob'\n{PULL}")
-    assert (fetched, stored) == (3, 3)
-    assert modes.get("copy") == 2
+def test_each_pulls_and_loads_what_others_pulled(people: Team) -> None:
+    names = ["ada", "bob", "cleo", "contained"]
+    publish(people, *names)
+    whole = len(WEIGHTS) + 1
+    for number, (person, name) in enumerate(zip(people.all, names, strict=True)):
+        (pulled,) = person.modelkeep(people.site, "pull", f"org/{name}")["repos"]
+        expected = (0 if number else whole) + len(name)
+        assert (pulled["bytes_fetched"], pulled["bytes_stored"]) == (expected, expected)
+        assert pulled["modes"].get("copy") == 2  # what people edit; the weights are never copied
 
     for version in CLIENTS:
-        for uid, name in ((ADA, "bob"), (BOB, "ada")):
+        for person, name in zip(people.all, reversed(names), strict=True):
             for offline in (True, False):
-                got = run_as(uid, shared, f"REPO = 'org/{name}'\n{LOAD}", version, offline=offline)
+                load = f"REPO = 'org/{name}'\n{LOAD}"
+                got = person.python(people.site, load, version, offline=offline)
                 assert got[1:] == [name, []]
+
+    assert len({blob.lstat().st_ino for blob in blobs(people)}) == len(names) + 2

@@ -15,15 +15,20 @@ _BLOCK = 512  # the unit of st_blocks, whatever the block size of the file syste
 def free_bytes(path: Path) -> int:
     """Return how much this caller may still write where `path` is, or would be created.
 
-    What root keeps in reserve does not count; a quota may be smaller and is not seen.
+    What root keeps in reserve does not count; a quota may be smaller and is not seen. 0 where the
+    file system tells nothing.
     """
+    status = _statvfs(path)
+    return status.f_bavail * (status.f_frsize or status.f_bsize)
+
+
+def _statvfs(path: Path) -> os.statvfs_result:
     with explained("asking for free space", path):
         for candidate in (path, *path.absolute().parents):
             try:
-                status = os.statvfs(candidate)
+                return os.statvfs(candidate)
             except (FileNotFoundError, NotADirectoryError):
                 continue
-            return status.f_bavail * (status.f_frsize or status.f_bsize)
     raise FileNotFoundError(os.fspath(path))
 
 
@@ -33,9 +38,12 @@ def allocated_bytes(status: os.stat_result) -> int:
 
 
 def require_free(path: Path, needed: int, *, doing: str) -> None:
-    """Raise `NoSpaceError` unless `needed` bytes are free; `doing` is a gerund: `pulling X`."""
+    """Raise `NoSpaceError` unless `needed` bytes are free; `doing` is a gerund: `pulling X`.
+
+    Where the file system tells no size at all, as ramfs and some servers do, writing finds out.
+    """
     free = free_bytes(path)
-    if needed > free:
+    if needed > free and _statvfs(path).f_blocks:
         raise NoSpaceError(
             f"{doing} needs {readable(needed)}, only {readable(free)} are free at `{path}`",
             hint=f"make room for {readable(needed - free, rounding_up=True)} more:"

@@ -2,7 +2,8 @@
 
 A blob there is *settled* when the hub's root has a reference to it and it is sealed, as all is that
 was placed from the store, or is the store's own inode. What clients bring is unknown to the root,
-or writable, or a link into the store of blobs that newer clients have of their own.
+or writable, or a link into the store of blobs that newer clients have of their own. A large file
+that is the last of its content, since a client took the store's own away, is unsettled again.
 
 Looks at names, and once at each blob; hashes nothing.
 """
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from modelkeep.fs.links import COPY_BELOW
 from modelkeep.hub import scan
 from modelkeep.hub.cache import HubCache
 from modelkeep.hub.repo import Repo
@@ -62,7 +64,8 @@ def in_blobs(
             continue
         digest = Digest.from_etag(entry.name)
         if f"{repo.folder}/blobs/{entry.name}" in referenced and (
-            _is_sealed(entry, status) or _is_stored(store, digest, status)
+            (_is_sealed(entry, status) and not _is_last(store, digest, status))
+            or _is_stored(store, digest, status)
         ):
             continue
         path = content = Path(entry.path)
@@ -103,6 +106,12 @@ def _refusal(hub: HubCache, repo: Repo) -> str | None:
 
 def _is_sealed(entry: os.DirEntry[str], status: os.stat_result) -> bool:
     return not entry.is_symlink() and not status.st_mode & _WRITABLE
+
+
+def _is_last(store: Store, digest: Digest | None, status: os.stat_result) -> bool:
+    """Tell whether the store has lost what a sealed file once shared with it."""
+    alone = status.st_nlink == 1 and status.st_size >= COPY_BELOW
+    return alone and digest is not None and not store.has(digest)
 
 
 def _is_stored(store: Store, digest: Digest | None, status: os.stat_result) -> bool:
