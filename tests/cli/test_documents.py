@@ -26,6 +26,7 @@ def test_pull_says_what_came_and_what_was_here(
     assert set(first) == {
         "repo", "type", "commit", "snapshot", "files", "bytes_total", "bytes_fetched",
         "bytes_stored", "bytes_linked", "modes", "seconds", "bytes_resumed", "files_placed",
+        "evicted",
     }  # fmt: skip
     assert (first["repo"], first["type"], first["files"]) == ("org/tiny", "model", 3)
     assert COMMIT.fullmatch(first["commit"])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import click
 
 from modelkeep.cli import document
@@ -12,16 +10,17 @@ from modelkeep.cli.placed import remind, report
 from modelkeep.errors import ModelkeepError
 from modelkeep.hub.pull import Pulled
 from modelkeep.hub.xet import XetUse
-
-_UNITS = {"": 1, "k": 1000, "M": 1000**2, "G": 1000**3}
+from modelkeep.sizes import parse_size
 
 
 def _rate(ctx: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
     """Read `10M`: bytes a second, in decimal units."""
     if value is None:
         return None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kMG]?)B?", value.replace("K", "k"))
-    rate = int(float(match[1]) * _UNITS[match[2]]) if match else 0
+    try:
+        rate = parse_size(value)
+    except ValueError:
+        rate = 0
     if rate <= 0:
         raise click.BadParameter(f"'{value}' is not 500k, 10M or 1G", ctx, parameter)
     return rate

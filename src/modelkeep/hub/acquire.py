@@ -14,6 +14,7 @@ from modelkeep._version import __version__
 from modelkeep.errors import CorruptError
 from modelkeep.fs.space import require_free
 from modelkeep.fs.syncpoint import reach
+from modelkeep.hub.budget import Budget
 from modelkeep.hub.fetch import Fetcher, Wanted, kept_bytes
 from modelkeep.hub.progress import Progress
 from modelkeep.hub.request import Request
@@ -45,6 +46,7 @@ class Acquirer:
         request: Request,
         commit: str,
         progress: Progress,
+        budget: Budget | None = None,
     ) -> None:
         self.tally = Tally()
         self._store = store
@@ -53,6 +55,7 @@ class Acquirer:
         self._repo = request.repo
         self._commit = commit
         self._progress = progress
+        self._budget = budget
 
     def acquire(self, files: Sequence[TreeFile]) -> None:
         """Return when the store has the content of all files.
@@ -65,7 +68,10 @@ class Acquirer:
             return
         needed = sum(file.size for file in missing)
         kept = kept_bytes(self._store.layout.partials, {file.digest for file in missing})
-        require_free(self._store.layout.tmp, needed - kept, doing=f"pulling `{self._repo}`")
+        doing = f"pulling `{self._repo}`"
+        if self._budget is not None:
+            self._budget.make_room(needed - kept, doing=doing)
+        require_free(self._store.layout.tmp, needed - kept, doing=doing)
         reach("pull:planned")
         in_ranges = [file for file in missing if not self._came_by_xet(file)]
         self._fetch(in_ranges)

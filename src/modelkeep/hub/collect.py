@@ -33,12 +33,14 @@ _LOT = 256
 class CollectionPlan:
     """What a collection would do. Made without changing anything.
 
-    `bytes_planned` come back at once, `bytes_pending` when others let go. `bytes_short` is what a
-    goal asks for beyond that. `notes` are for a person to know before agreeing.
+    `bytes_used` is what the keep takes now. Of that `bytes_planned` come back at once, and
+    `bytes_pending` when others let go; `bytes_short` is what a goal asks for beyond. `notes` are
+    for a person to know before agreeing.
     """
 
     remove: tuple[RemovedItem, ...]
     kept: tuple[KeptItem, ...]
+    bytes_used: int
     bytes_planned: int
     bytes_pending: int
     bytes_short: int
@@ -67,13 +69,11 @@ def plan(
     left = _dead(litter.find(hub, scans, stock), stock.now_ns)
     lying = sum(each.bytes for each in left.files) + sum(each.bytes for _, each in left.blobs)
     chosen = Eviction((), (), 0)
+    used = sum(blob.bytes for blob in stock.blobs.values())
+    used += sum(each.bytes for each in stock.leftovers) + lying
     if wish.evicts:
         found, space = candidates.look(store, hub, stock, scans, left.busy)
-        used = (
-            sum(space.stored.values())
-            + sum(space.own.values())
-            + sum(each.bytes for each in stock.leftovers)
-        )
+        used += sum(space.own.values())
         chosen = choose(
             found,
             space,
@@ -90,6 +90,7 @@ def plan(
             *map(_revision_item, chosen.evicted),
         ),
         kept=_kept_items((*closed, *waste.kept, *chosen.kept)),
+        bytes_used=used,
         bytes_planned=waste.bytes + lying + sum(each.bytes for each in chosen.evicted),
         bytes_pending=sum(each.bytes_later for each in chosen.evicted),
         bytes_short=chosen.short_of,

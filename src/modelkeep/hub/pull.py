@@ -15,10 +15,12 @@ from pathlib import Path
 from modelkeep.errors import BusyError, NotFoundError, OfflineError, UpstreamError, UsageError
 from modelkeep.hub import provenance, upstream
 from modelkeep.hub.acquire import Acquirer
+from modelkeep.hub.budget import Budget
 from modelkeep.hub.cache import HubCache
 from modelkeep.hub.holds import in_hand
 from modelkeep.hub.materialise import OWN_HUB_RUNGS, Materialiser, Placement
 from modelkeep.hub.progress import Progress
+from modelkeep.hub.remove import RemovedItem
 from modelkeep.hub.repo import Repo, is_commit
 from modelkeep.hub.request import Request
 from modelkeep.hub.settle import settle
@@ -38,7 +40,7 @@ class Pulled:
     `bytes_fetched` is what had to be fetched, `bytes_stored` what is new in the store,
     `bytes_linked` what was there already, `bytes_resumed` what of `bytes_fetched` an earlier run
     had left. `modes` counts how the files were put into the hub, `files_placed` those of them for
-    which that was done just now.
+    which that was done just now. `evicted` are the revisions that went to make room.
     """
 
     repo: str
@@ -54,6 +56,7 @@ class Pulled:
     seconds: float
     bytes_resumed: int
     files_placed: int
+    evicted: tuple[RemovedItem, ...] = ()
 
     @classmethod
     def of(
@@ -93,8 +96,10 @@ def pull(
     origin: Upstream,
     request: Request,
     progress: Progress,
+    *,
+    budget: Budget | None = None,
 ) -> Pulled:
-    """Make a revision complete in the keep and in its hub cache.
+    """Make a revision complete in the keep and in its hub cache; with a budget, within it.
 
     Any number of processes may pull the same thing at once: one fetches, the others wait for it.
     Interrupted at any step, a later pull goes on where this one stopped.
@@ -114,7 +119,7 @@ def pull(
             f"no file of `{repo}` matches",
             hint=f"it has {len(tree)}, such as `{tree[0].path}`" if tree else None,
         )
-    acquirer = Acquirer(store, origin, request, commit, progress)
+    acquirer = Acquirer(store, origin, request, commit, progress, budget)
     lacking = [file for file in files if not store.has(file.digest)]
     settle(store, hub, [repo], endpoint=origin.endpoint, progress=progress)
     acquirer.tally.stored |= {file.digest: file.size for file in lacking if store.has(file.digest)}

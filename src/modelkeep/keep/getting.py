@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,10 @@ from modelkeep.hub import held
 from modelkeep.hub.asked import asked, chosen, several
 from modelkeep.hub.repo import DEFAULT_REVISION, Repo, RepoType
 from modelkeep.keep.opened import OpenKeep
+from modelkeep.keep.recording import unrecorded_use
 
 if TYPE_CHECKING:
+    from modelkeep.hub.budget import Budget
     from modelkeep.hub.link import Linked
     from modelkeep.hub.progress import Progress
     from modelkeep.hub.pull import Pulled
@@ -42,7 +45,8 @@ class Getting(OpenKeep):
         `include` and `exclude` are one or more file patterns as of `hf download`; `limit_rate` is
         bytes a second; `force` lets a branch made by `add` follow upstream. `xet` is `auto`,
         `always` or `never`: whether the Xet library fetches what upstream has in Xet; only ranges
-        resume.
+        resume. Where `keep.toml` has a budget, the pull stays within it: NoSpaceError, unless
+        revisions may go to make room.
         """
         from modelkeep.hub import pull as pulling
         from modelkeep.hub.progress import Progress
@@ -62,7 +66,23 @@ class Getting(OpenKeep):
             limit_rate=limit_rate,
             xet=chosen(XetUse, "xet", xet),
         )
-        return pulling.pull(self.store, self.hub, upstream, request, progress)
+        budget = self._budget(progress)
+        pulled = pulling.pull(self.store, self.hub, upstream, request, progress, budget=budget)
+        return replace(pulled, evicted=tuple(budget.evicted)) if budget else pulled
+
+    def _budget(self, progress: Progress) -> Budget | None:
+        from modelkeep.hub.budget import Budget
+
+        if self.settings.budget is None:
+            return None
+        return Budget(
+            self.store,
+            self.hub,
+            self.settings.budget,
+            evict=self.settings.evict,
+            unrecorded=lambda: unrecorded_use(self),
+            progress=progress,
+        )
 
     def upstream(self, *, token: str | None = None, progress: Progress | None = None) -> Upstream:
         """Return the endpoint this keep fetches from."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from modelkeep.hub.asked import asked, several
 from modelkeep.hub.repo import Repo
 from modelkeep.keep.opened import OpenKeep
+from modelkeep.keep.recording import unrecorded_use
 
 if TYPE_CHECKING:
     from modelkeep.hub.collect import CollectionPlan
@@ -65,7 +66,7 @@ class Removing(OpenKeep):
 
         wish = Wish(keep_under, free, older_than, several(match), everything)
         self.require_writable()
-        unrecorded = self.unrecorded_use() if wish.evicts else None
+        unrecorded = unrecorded_use(self) if wish.evicts else None
         return collecting.plan(
             self.store, self.hub, wish, grace_s=grace, notes=(unrecorded,) if unrecorded else ()
         )
@@ -76,12 +77,3 @@ class Removing(OpenKeep):
 
         self.require_writable()
         return collecting.execute(self.store, self.hub, plan, progress)
-
-    def unrecorded_use(self) -> str | None:
-        """Return why what was used last cannot be told, in words for a person; None if it can."""
-        from modelkeep.fs.views import read_only_view
-
-        if self.settings.record_use is False:
-            return "keep.toml says that uses are not recorded: last used may be wrong"
-        view = None if self.settings.record_use else read_only_view(self.directory)
-        return f"{view}, so its uses are not recorded: last used may be wrong" if view else None
