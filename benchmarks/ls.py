@@ -47,6 +47,7 @@ def plant(keep: Keep, repos: int, files: int) -> None:
             blob = keep.store.layout.blob(file.digest)
             if not blob.exists():
                 blob.write_bytes(data)
+                blob.chmod(0o444)
                 source = Source(str(repo), commit, path, "https://hub.example")
                 meta = Meta.of(blob.stat(), now=utc_now(), source=source)
                 metas.write(keep.store.layout.meta(file.digest), meta)

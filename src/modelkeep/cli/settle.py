@@ -45,8 +45,7 @@ def _lines(settled: Settled) -> list[str]:
     lines = [f"corrupt  {file.path}\n         {file.reason}" for file in settled.corrupt]
     lines += [f"skipped  {file.path}\n         {file.reason}" for file in settled.skipped]
     if not settled.files:
-        left = " else" if lines else ""
-        return [*lines, f"nothing{left} to settle: no client has brought anything since"]
+        return lines or ["nothing to settle: all that clients brought has been taken in"]
     what = f"{human.counted(settled.files, 'file')}, {human.size(settled.bytes_total)}"
     would = "would settle" if settled.dry_run else "settled"
     shared = f"{human.size(settled.bytes_shared)} shared with the store"

@@ -24,7 +24,6 @@ from modelkeep.store.digest import Digest
 from modelkeep.store.store import Store
 
 _WRITABLE = 0o222
-_ELSEWHERE = "it is a link that leads out of the cache"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,31 +50,30 @@ def in_blobs(
 
     A link to nothing is passed over: it holds nothing to settle.
     """
-    folder = f"{hub.directory}/{repo.folder}/blobs"
-    refusal = _refusal(hub, repo)
-    for entry in scan.entries(folder):
-        if not scan.is_finished(entry.name):
-            continue
+    for entry in scan.entries(f"{hub.directory}/{repo.folder}/blobs"):
+        name = entry.name
         try:
             status = entry.stat()
         except OSError:
             continue
-        if not stat.S_ISREG(status.st_mode):
+        known = f"{repo.folder}/blobs/{name}" in referenced
+        sealed = not status.st_mode & _WRITABLE and not entry.is_symlink()
+        if known and sealed and not _is_last(store, name, status):
             continue
-        digest = Digest.from_etag(entry.name)
-        if f"{repo.folder}/blobs/{entry.name}" in referenced and (
-            (_is_sealed(entry, status) and not _is_last(store, digest, status))
-            or _is_stored(store, digest, status)
-        ):
+        if not scan.is_finished(name) or not stat.S_ISREG(status.st_mode):
+            continue
+        digest = Digest.from_etag(name)
+        stored = _is_stored(store, digest, status)
+        if known and stored:
             continue
         path = content = Path(entry.path)
-        why = refusal
+        why = _refusal(hub, repo)
         if digest is None:
             why = "its name is no checksum"
-        elif entry.is_symlink() and not _is_stored(store, digest, status):
+        elif entry.is_symlink() and not stored:
             content = Path(os.path.normpath(path.parent / path.readlink()))
             if not _is_payload(hub, content):
-                why = _ELSEWHERE
+                why = "it is a link that leads out of the cache"
         yield Unsettled(path, content, status.st_size, digest, why)
 
 
@@ -104,14 +102,12 @@ def _refusal(hub: HubCache, repo: Repo) -> str | None:
     return "its folder is a link to another place" if linked else None
 
 
-def _is_sealed(entry: os.DirEntry[str], status: os.stat_result) -> bool:
-    return not entry.is_symlink() and not status.st_mode & _WRITABLE
-
-
-def _is_last(store: Store, digest: Digest | None, status: os.stat_result) -> bool:
+def _is_last(store: Store, name: str, status: os.stat_result) -> bool:
     """Tell whether the store has lost what a sealed file once shared with it."""
-    alone = status.st_nlink == 1 and status.st_size >= COPY_BELOW
-    return alone and digest is not None and not store.has(digest)
+    if status.st_nlink > 1 or status.st_size < COPY_BELOW:
+        return False
+    digest = Digest.from_etag(name)
+    return digest is not None and not store.has(digest)
 
 
 def _is_stored(store: Store, digest: Digest | None, status: os.stat_result) -> bool:
