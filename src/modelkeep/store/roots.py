@@ -13,6 +13,7 @@ import os
 import socket
 import stat
 from collections.abc import Collection, Container, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -165,6 +166,15 @@ class Roots:
         Its path is relative to the store, so that a keep may move.
         """
         return self._read(OWN_HUB) or self._write(OWN_HUB, {"path": "../hub"})
+
+    def forget(self, root: Root) -> None:
+        """Take a root away: nothing it refers to is used there any more."""
+        folder = self._directory / root.id
+        # The references first: without `root.json` they would count as those of an unknown place.
+        for name in ("refs", "root.json"):
+            durable.remove(folder / name)
+        with suppress(OSError):
+            folder.rmdir()
 
     def __iter__(self) -> Iterator[Root]:
         try:

@@ -1,0 +1,268 @@
+"""Gives a cache back as it was before it was adopted: content, layout, modes, times, links.
+
+Every entry of the journal is compared with what stands there now, so undoing is right after a crash
+of either, and may be repeated. Afterwards no file of the cache shares an inode with the store.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
+
+from modelkeep.errors import AccessError, NotFoundError
+from modelkeep.fs import durable
+from modelkeep.fs.links import Linker, LinkMode
+from modelkeep.fs.oserrors import explained
+from modelkeep.fs.space import require_free
+from modelkeep.fs.syncpoint import reach
+from modelkeep.hub.adopt import journal as journals
+from modelkeep.hub.adopt import swap
+from modelkeep.hub.adopt.journal import FILE, FOLDER, NEW, UNDONE, Entry, Journal
+from modelkeep.hub.adopt.run import working_on
+from modelkeep.hub.adopt.scratch import built
+from modelkeep.hub.adopt.share import is_clone
+from modelkeep.hub.progress import Progress
+from modelkeep.hub.settle import Skipped
+from modelkeep.store import meta as metas
+from modelkeep.store.digest import Digest
+from modelkeep.store.store import Store
+
+_WRITABLE = 0o222
+
+
+@dataclass(frozen=True, slots=True)
+class UndoPlan:
+    """What giving one cache back takes: `bytes_needed` on the disk for bytes of its own.
+
+    `restored` are the entries whose files are made anew, each from `source`; `lost` is what the
+    store has no longer.
+    """
+
+    journal: Journal
+    directory: Path
+    restored: tuple[tuple[Entry, Path], ...]
+    skipped: tuple[Skipped, ...]
+    lost: tuple[Skipped, ...]
+    bytes_needed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """What an undo did, or with `dry_run` would do: files with bytes of their own again."""
+
+    cache: Path
+    files: int
+    bytes_restored: int
+    skipped: tuple[Skipped, ...]
+    dry_run: bool = False
+
+
+def to_undo(store: Store, given: list[list[Path]]) -> list[Journal]:
+    """Return the journals to undo, the newest first: all of some caches, or the latest of any.
+
+    Each cache is given by the paths it may have had. NotFoundError where there is none.
+    """
+    known = [journal for journal in journals.journals(store) if not journal.undone]
+    if not given:
+        if not known:
+            raise NotFoundError("nothing was adopted into this keep", hint="see: modelkeep ls")
+        return known[-1:]
+    chosen = []
+    for paths in given:
+        of_cache = [journal for journal in known if journal.cache in paths]
+        if not of_cache:
+            raise NotFoundError(
+                f"`{paths[0]}` was not adopted into this keep, or was given back",
+                hint="name the cache as it was adopted",
+                path=paths[0],
+            )
+        chosen += of_cache
+    return sorted(chosen, key=lambda journal: journal.folder.name, reverse=True)
+
+
+def plan(store: Store, journal: Journal) -> UndoPlan:
+    """Look at what is there and decide. Changes nothing. AccessError for somebody else's cache."""
+    if journal.uid != os.geteuid():
+        raise AccessError(
+            f"`{journal.cache}` was adopted by uid {journal.uid}",
+            hint="let them run it: modelkeep adopt --undo " + quote(str(journal.cache)),
+            path=journal.cache,
+        )
+    directory = _directory(journal)
+    merged = directory != journal.cache
+    restored, skipped, lost = [], [], []
+    for entry in journal.entries.values():
+        path = directory / entry.path
+        if entry.kind != FILE or entry.digest is None:
+            continue
+        digest = Digest.parse(entry.digest)
+        blob = store.path(digest)
+        try:
+            now = path.lstat()
+        except FileNotFoundError:
+            if not merged:
+                skipped.append(Skipped(str(path), "it was removed since"))
+            elif store.has_sound(digest):
+                restored.append((entry, blob))
+            else:
+                lost.append(_lost(store, digest, journal.cache / entry.path))
+            continue
+        if durable.is_inode(blob, now) or _has_clone(store, entry, path, blob):
+            restored.append((entry, path))
+        elif not entry.is_same_file(now) and not entry.looks_like(now):
+            skipped.append(Skipped(str(path), "it was replaced since; left as it is"))
+    needed = 0 if store.capabilities.reflink else _bytes(restored)
+    return UndoPlan(journal, directory, tuple(restored), tuple(skipped), tuple(lost), needed)
+
+
+def undo(store: Store, plan: UndoPlan, progress: Progress) -> Undone:
+    """Give a cache back. NotFoundError, and nothing is changed, where something of it is lost."""
+    journal = plan.journal
+    if plan.lost:
+        first = plan.lost[0]
+        raise NotFoundError(
+            f"{len(plan.lost)} file(s) of `{journal.cache}` are no longer in the keep, such as"
+            f" `{first.path}`",
+            hint=first.reason,
+            path=first.path,
+        )
+    with working_on(store, journal.cache):
+        require_free(
+            plan.directory, plan.bytes_needed, doing=f"giving `{journal.cache}` its files back"
+        )
+        progress.started(len(plan.restored), _bytes(plan.restored))
+        groups: dict[tuple[int, int], Path] = {}
+        linker = Linker((LinkMode.REFLINK, LinkMode.COPY))
+        for entry, source in plan.restored:
+            path = plan.directory / entry.path
+            twin = groups.get((entry.device, entry.inode)) if entry.links > 1 else None
+            if twin is not None:
+                _link(store, twin, path)
+            else:
+                _restore(store, linker, source, path, entry, progress)
+                groups[entry.device, entry.inode] = path
+            reach("undo:restored")
+        _restore_the_rest(plan)
+        if journal.set_aside is not None:
+            swap.put_back(journal.cache, journal.set_aside)
+        _forget(store, journal)
+        journal.note(UNDONE)
+        shutil.rmtree(journal.folder)
+    return undone(plan)
+
+
+def undone(plan: UndoPlan, *, dry_run: bool = False) -> Undone:
+    """Return what carrying the plan out gives back."""
+    return Undone(
+        plan.journal.cache,
+        len(plan.restored),
+        _bytes(plan.restored),
+        plan.skipped,
+        dry_run,
+    )
+
+
+def _directory(journal: Journal) -> Path:
+    """Return where the files of the cache lie now; NotFoundError where that is another folder."""
+    place = swap.folder_of(journal.cache, journal.set_aside)
+    if place is not None and place.stat().st_ino == journal.inode:
+        return place
+    raise NotFoundError(
+        f"`{journal.cache}` is no longer the folder that was adopted",
+        hint=f"what it held is noted in `{journal.folder}`",
+        path=journal.cache,
+    )
+
+
+def _restore(
+    store: Store, linker: Linker, source: Path, path: Path, entry: Entry, progress: Progress
+) -> None:
+    """Give a path bytes of its own, with the mode, owner and times it had, by one rename."""
+    durable.make_dirs(path.parent)
+    with (
+        built(store, linker, source, mode=0o600, progress=progress.advanced) as (scratch, _),
+        explained("giving a file back", path),
+    ):
+        status = scratch.stat()
+        if (status.st_uid, status.st_gid) != (entry.uid, entry.gid):
+            os.chown(scratch, entry.uid, entry.gid)
+        scratch.chmod(entry.mode)
+        os.utime(scratch, ns=(entry.mtime_ns, entry.mtime_ns))
+        reach("undo:copied")
+        durable.rename(scratch, path)
+
+
+def _link(store: Store, twin: Path, path: Path) -> None:
+    scratch = store.layout.tmp / durable.unique_name("adopt-")
+    with explained("giving a file back", path):
+        os.link(twin, scratch)
+        durable.rename(scratch, path)
+    durable.remove(scratch)
+
+
+def _restore_the_rest(plan: UndoPlan) -> None:
+    """Modes of files that were only sealed, files that were not there, and the times of folders."""
+    directory, entries = plan.directory, plan.journal.entries
+    for entry in entries.values():
+        path = directory / entry.path
+        if entry.kind == NEW:
+            _remove_new(path)
+        elif entry.kind == FILE:
+            status = path.lstat() if path.exists() else None
+            if status and entry.is_same_file(status) and stat.S_IMODE(status.st_mode) != entry.mode:
+                path.chmod(entry.mode)
+    folders = [entry for entry in entries.values() if entry.kind == FOLDER]
+    for entry in sorted(folders, key=lambda entry: entry.path, reverse=True):
+        path = directory / entry.path
+        if path.is_dir():
+            durable.sync_dir(path)
+            os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns))
+
+
+def _remove_new(path: Path) -> None:
+    """Remove what adopting put there; what a client has put there since is writable."""
+    with suppress(FileNotFoundError):
+        mode = path.lstat().st_mode
+        if stat.S_ISDIR(mode):
+            with suppress(OSError):  # something else is in it now
+                path.rmdir()
+        elif stat.S_ISREG(mode) and not mode & _WRITABLE:
+            durable.remove(path)
+
+
+def _has_clone(store: Store, entry: Entry, path: Path, blob: Path) -> bool:
+    """Tell whether a file was replaced by a clone, whose times may be the clone's own."""
+    now = path.lstat()
+    as_before = entry.is_same_file(now) or entry.looks_like(now)
+    return store.capabilities.reflink and not as_before and is_clone(path, blob)
+
+
+def _forget(store: Store, journal: Journal) -> None:
+    """Take the root away, unless the cache uses the store in other ways, too."""
+    for root in store.roots:
+        if root.directory == journal.cache and root.is_reachable():
+            references, _ = root.references()
+            if not any(used.is_alive(store.path(used.digest)) for used in references):
+                store.roots.forget(root)
+
+
+def _lost(store: Store, digest: Digest, path: Path) -> Skipped:
+    meta = metas.read(store.layout.meta(digest))
+    source = next((source for source in meta.sources if source.upstream), None) if meta else None
+    what = f"modelkeep pull {source.repo}@{source.commit}" if source else "modelkeep pull REPO"
+    return Skipped(str(path), f"bring them back first: {what}, then undo again")
+
+
+def _bytes(restored: Iterable[tuple[Entry, Path]]) -> int:
+    """Return the bytes of files that are made anew, names of one inode counted once."""
+    sizes = {
+        (entry.device, entry.inode) if entry.links > 1 else entry.path: entry.size
+        for entry, _ in restored
+    }
+    return sum(sizes.values())
