@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from tests.clients import CLIENTS
 from tests.filesystems import public_directory, ramfs
 from tests.models import TINY, random_bytes
-from tests.real.people import Team, team
+from tests.real.people import GROUP, Team, team
+
+from modelkeep.store.digest import hash_bytes
 
 pytestmark = pytest.mark.real
 
@@ -39,16 +44,52 @@ def people(request: pytest.FixtureRequest) -> Iterator[Team]:
             yield made
 
 
-def publish(people: Team, *names: str) -> None:
-    """Repos upstream that have their weights in common and a file of their own."""
+def publish(people: Team, *names: str, weights: bytes = WEIGHTS) -> Path:
+    """Make repos upstream that have their weights in common and a file of their own.
+
+    Returns where the keep has the weights once they are pulled.
+    """
     for name in names:
         people.site.hub.repo(f"org/{name}").commit(
-            {**TINY, "model.safetensors": WEIGHTS, "config.json": name.encode()}
+            {**TINY, "model.safetensors": weights, "config.json": name.encode()}
         )
+    return people.site.keep.store.path(hash_bytes(weights, "sha256"))
 
 
 def blobs(people: Team) -> list[Path]:
     return sorted((people.site.keep.directory / "store/blobs").rglob("?" * 40 + "*"))
+
+
+def flip(path: Path) -> None:
+    """Damage a file at rest, as a disk does."""
+    status = path.stat()
+    with path.open("r+b") as file:
+        file.seek(1000)
+        byte = file.read(1)[0]
+        file.seek(1000)
+        file.write(bytes([byte ^ 1]))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def in_hub(people: Team, name: str, stored: Path) -> Path:
+    return people.site.cache / f"models--org--{name}/blobs/{stored.name}"
+
+
+def closed_to_the_group(people: Team) -> list[str]:
+    """What modelkeep made that some member could not use as he must."""
+    layout = people.site.keep.store.layout
+    fixed = set(layout.fixed())
+    found = []
+    for base, folders, names in os.walk(people.site.keep.directory):
+        for path in (Path(base, name) for name in [*folders, *names]):
+            status = path.lstat()
+            private = path.is_relative_to(layout.partials) and path != layout.partials
+            if path.is_symlink() or private:
+                continue
+            wanted = 0o444 if path.is_file() else 0o755 if path in fixed else 0o2775
+            if status.st_mode & wanted != wanted or status.st_gid != GROUP:
+                found.append(f"{path} {status.st_mode:o} {status.st_uid}:{status.st_gid}")
+    return found
 
 
 def test_each_pulls_and_loads_what_others_pulled(people: Team) -> None:
@@ -69,3 +110,109 @@ def test_each_pulls_and_loads_what_others_pulled(people: Team) -> None:
                 assert got[1:] == [name, []]
 
     assert len({blob.lstat().st_ino for blob in blobs(people)}) == len(names) + 2
+
+
+def test_what_is_made_is_for_the_group(people: Team) -> None:
+    publish(people, "modes")
+    people.bob.modelkeep(people.site, "pull", "org/modes")
+
+    assert closed_to_the_group(people) == []
+    store = people.site.keep.store
+    assert {stat.S_IMODE(blob.lstat().st_mode) for blob in blobs(people)} == {0o444}
+    for path in store.layout.uses.glob("*/*"):
+        assert stat.S_IMODE(path.lstat().st_mode) == 0o666
+    for path in store.layout.locks.iterdir():
+        assert stat.S_IMODE(path.lstat().st_mode) == 0o666
+    for path in store.layout.roots.glob("*/refs"):
+        assert stat.S_IMODE(path.lstat().st_mode) == 0o664
+    for path in people.site.cache.glob("*/trees/*.json"):
+        assert stat.S_IMODE(path.lstat().st_mode) == 0o644
+
+
+def test_each_removes_what_others_pulled_and_its_space_comes_back(people: Team) -> None:
+    weights = random_bytes(1_100_000, 21)
+    pairs = zip(people.all, (*people.all[1:], people.all[0]), strict=True)
+    for number, (puller, remover) in enumerate(pairs):
+        stored = publish(people, f"gone{number}", weights=weights)
+        puller.modelkeep(people.site, "pull", f"org/gone{number}")
+        assert stored.stat().st_uid == puller.uid
+
+        removed = remover.modelkeep(people.site, "rm", f"org/gone{number}")
+
+        assert removed["bytes_freed"] >= len(weights)
+        assert not stored.exists()
+        assert not (people.site.cache / f"models--org--gone{number}").exists()
+
+
+def test_each_makes_room_of_what_others_pulled(people: Team) -> None:
+    weights = random_bytes(1_100_000, 22)
+    pairs = zip(people.all, (*people.all[1:], people.all[0]), strict=True)
+    for number, (puller, collector) in enumerate(pairs):
+        stored = publish(people, f"room{number}", weights=weights)
+        puller.modelkeep(people.site, "pull", f"org/room{number}")
+
+        gone = collector.modelkeep(people.site, "gc", "--match", f"room{number}")
+
+        assert gone["bytes_freed"] >= len(weights)
+        assert not stored.exists()
+
+
+def test_each_links_to_a_cache_of_his_own(people: Team) -> None:
+    publish(people, "linked", weights=random_bytes(1_100_000, 23))
+    people.ada.modelkeep(people.site, "pull", "org/linked")
+    for person in people.all:
+        into = person.home / "hub"
+        linked = person.modelkeep(people.site, "link", "org/linked", "--into", into)
+        large = "hardlink" if person is people.ada else "copy"
+        assert linked["modes"] == {"reflink": 0, "symlink": 0, **linked["modes"]}
+        assert linked["modes"][large] >= 1
+        (weights,) = into.glob("models--org--linked/snapshots/*/model.safetensors")
+        assert weights.read_bytes() == random_bytes(1_100_000, 23)
+
+
+def test_each_adds_and_others_load_it(people: Team) -> None:
+    for person, other in zip(people.all, reversed(people.all), strict=True):
+        folder = person.home / "trained"
+        folder.mkdir()
+        (folder / "config.json").write_bytes(b"{}")
+        (folder / "model.safetensors").write_bytes(random_bytes(1_100_000, person.uid))
+
+        person.modelkeep(people.site, "add", folder, "--as", f"team/{person.uid}")
+
+        got = other.python(people.site, f"REPO = 'team/{person.uid}'\n{LOAD}", offline=True)
+        assert got[0] == hash_bytes(random_bytes(1_100_000, person.uid), "sha256").hex
+
+
+def test_what_one_pinned_another_lets_go(people: Team) -> None:
+    publish(people, "pinned", weights=random_bytes(1_100_000, 24))
+    people.ada.modelkeep(people.site, "pull", "org/pinned")
+    people.contained.modelkeep(people.site, "pin", "org/pinned")
+
+    people.bob.modelkeep(people.site, "rm", "org/pinned", code=3)
+    people.cleo.modelkeep(people.site, "unpin", "org/pinned")
+
+    people.bob.modelkeep(people.site, "rm", "org/pinned")
+
+
+def test_a_blob_of_another_is_healed(people: Team) -> None:
+    weights = random_bytes(1_100_000, 25)
+    stored = publish(people, "damaged", "fine", weights=weights)
+    people.ada.modelkeep(people.site, "pull", "org/damaged")
+    flip(stored)
+    people.bob.modelkeep(people.site, "verify", "org/damaged", code=1)
+
+    people.bob.modelkeep(people.site, "pull", "org/fine")
+
+    assert stored.read_bytes() == in_hub(people, "fine", stored).read_bytes() == weights
+    assert stored.stat().st_uid == people.bob.uid
+    assert stat.S_IMODE(stored.stat().st_mode) == 0o444
+
+
+def test_all_pull_the_same_at_once(people: Team) -> None:
+    weights = random_bytes(3_000_000, 26)
+    stored = publish(people, "race", weights=weights)
+    with ThreadPoolExecutor(4) as pool:
+        done = [pool.submit(one.modelkeep, people.site, "pull", "org/race") for one in people.all]
+    fetched = [each.result()["repos"][0]["bytes_fetched"] for each in done]
+    assert sum(fetched) == len(weights) + len(b"race")
+    assert stored.read_bytes() == weights
