@@ -21,6 +21,7 @@ from modelkeep.hub.scan import scan_all
 from modelkeep.store import ballast, garbage, inventory
 from modelkeep.store.garbage import Garbage, Kept
 from modelkeep.store.inventory import Unused
+from modelkeep.store.leases import Lease
 from modelkeep.store.store import Store
 from modelkeep.store.sweep import Leftover, discard
 from modelkeep.times import utc_text
@@ -86,6 +87,7 @@ def plan(
         remove=(
             *map(_leftover_item, (*waste.leftovers, *left.files)),
             *(_leftover_item(each) for _, each in left.blobs),
+            *map(_lease_item, waste.leases),
             *map(_blob_item, waste.blobs),
             *map(_revision_item, chosen.evicted),
         ),
@@ -194,6 +196,10 @@ def _discarded(leftover: Leftover, reason: str | None, kept: list[Kept], progres
 def _leftover_item(found: Leftover) -> RemovedItem:
     changed = utc_text(found.changed_ns / 1e9)
     return RemovedItem(found.kind, str(found.path), found.bytes, found.reason, changed)
+
+
+def _lease_item(lease: Lease) -> RemovedItem:
+    return RemovedItem("lease", lease.id, 0, f"it has ended: {lease}", lease.created_at)
 
 
 def _blob_item(blob: Unused) -> RemovedItem:

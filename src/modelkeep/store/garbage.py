@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from modelkeep.store.condemned import release
 from modelkeep.store.inventory import Inventory, Unused
-from modelkeep.store.leases import unknown_hold
+from modelkeep.store.leases import Lease, unknown_hold
 from modelkeep.store.roots import ReferenceIndex
 from modelkeep.store.store import Store
 from modelkeep.store.sweep import DAY_NS, Leftover, discard
@@ -35,6 +35,7 @@ class Garbage:
 
     blobs: tuple[Unused, ...]
     leftovers: tuple[Leftover, ...]
+    leases: tuple[Lease, ...]
     kept: tuple[Kept, ...]
 
     @property
@@ -72,7 +73,12 @@ def plan(inventory: Inventory) -> Garbage:
         for each in inventory.leftovers
         if each.bytes and not each.is_dead(inventory.now_ns)
     ]
-    return Garbage(tuple(sorted(gone, key=lambda blob: blob.idle_ns)), tuple(dead), tuple(kept))
+    return Garbage(
+        blobs=tuple(sorted(gone, key=lambda blob: blob.idle_ns)),
+        leftovers=tuple(dead),
+        leases=inventory.held.expired,
+        kept=tuple(kept),
+    )
 
 
 def execute(
@@ -92,6 +98,8 @@ def execute(
         else:
             kept.append(Kept(str(leftover.path), reason, leftover.bytes))
         progress(leftover.bytes)
+    for lease in garbage.leases:
+        store.leases.drop(lease.id)  # to renew one is to write another
     references = ReferenceIndex(store.roots) if garbage.blobs else None
     for blob in garbage.blobs:
         assert references is not None

@@ -23,8 +23,8 @@ from modelkeep.fs import durable, probe, sharing
 from modelkeep.fs.oserrors import explained
 from modelkeep.fs.probe import Capabilities
 from modelkeep.fs.syncpoint import reach
+from modelkeep.store import ballast, uses
 from modelkeep.store import meta as metas
-from modelkeep.store import uses
 from modelkeep.store.digest import GIT_SHA1, SHA256, Digest, require_digest
 from modelkeep.store.heal import heal, mark
 from modelkeep.store.layout import FORMAT, StoreLayout
@@ -97,6 +97,7 @@ class Store:
         temporary = layout.tmp / durable.unique_name()
         durable.write_bytes(temporary, json.dumps(header, indent=1).encode() + b"\n")
         durable.publish(temporary, layout.header)  # of two creators at once the first one counts
+        ballast.make(layout)
         return cls.open(directory)
 
     @classmethod
