@@ -77,6 +77,10 @@ def command(
     in use, or could not be fetched again always stays. Shows the plan and asks.
     """
     keep = invocation.open_keep()
+    if not dry_run:
+        # What a client brought can be shared, and fetched again, only once it is settled.
+        with invocation.output.progress("settle") as progress:
+            keep.settle_on_the_way(None, progress)
     plan = keep.plan_collection(
         keep_under=keep_under,
         free=free,
