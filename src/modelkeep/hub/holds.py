@@ -11,14 +11,14 @@ from modelkeep.fs import identity
 from modelkeep.hub.cache import HubCache
 from modelkeep.hub.repo import Repo
 from modelkeep.store.digest import Digest
-from modelkeep.store.leases import Held, Kind, Lease, unknown_hold
+from modelkeep.store.leases import Held, Kind, Lease, file_id, unknown_hold
 from modelkeep.store.marks import wait_out_all
 from modelkeep.store.store import Store
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Why something has to stay, in words for a person, and how to end that."""
+    """Why something has to stay, in words that complete "it is", and how to end that."""
 
     reason: str
     ending: str
@@ -34,7 +34,7 @@ class Hold:
 
     def busy(self, name: str) -> BusyError:
         """Return the error of whoever wanted to take it away."""
-        return BusyError(f"`{name}`: {self.reason}", hint=self.ending)
+        return BusyError(f"`{name}` is {self.reason}", hint=self.ending)
 
 
 def hold_on(
@@ -48,7 +48,7 @@ def hold_on(
     """
     for path in held.unreadable:
         return Hold(
-            unknown_hold(path), f"look at `{path}`, then: modelkeep leases --drop {path.stem}"
+            unknown_hold(path), f"look at `{path}`, then: modelkeep leases --drop {file_id(path)}"
         )
     for lease in held.named(str(repo)):
         revision = lease.name.partition("@")[2]

@@ -12,6 +12,7 @@ from __future__ import annotations
 from modelkeep.keep.adopting import Adopting
 from modelkeep.keep.checking import Checking
 from modelkeep.keep.getting import Getting
+from modelkeep.keep.holding import Holding
 from modelkeep.keep.looking import Looking
 from modelkeep.keep.removing import Removing
 from modelkeep.keep.settling import Settling
@@ -19,7 +20,7 @@ from modelkeep.keep.settling import Settling
 __all__ = ["Keep"]
 
 
-class Keep(Getting, Looking, Checking, Adopting, Removing, Settling):
+class Keep(Checking, Getting, Looking, Adopting, Removing, Settling, Holding):
     """A keep that exists. Use `open` or `Keep.create`, not the constructor.
 
     Methods may be called from several threads, processes and nodes at once.

@@ -99,9 +99,14 @@ class Held:
         return tuple(lease for lease in self.leases if lease.name.partition("@")[0] == name)
 
 
+def file_id(path: Path) -> str:
+    """Return the id by which a file among the leases can be dropped."""
+    return path.name.removesuffix(_SUFFIX)
+
+
 def unknown_hold(path: Path) -> str:
     """Say that a lease cannot be read."""
-    return f"the lease `{path.stem}` cannot be read, so everything counts as in use"
+    return f"perhaps in use: the lease `{file_id(path)}` cannot be read"
 
 
 class Leases:
@@ -135,7 +140,7 @@ class Leases:
             name=name,
             digests=frozenset(digests),
             owner=owner,
-            user=_user(),
+            user=current_user(),
             created_at=utc_text(now),
             expires_at=None if lifetime_s is None else utc_text(now + lifetime_s),
             reason=reason,
@@ -161,7 +166,8 @@ class Leases:
         """End a lease, readable or not. False: there is none with this id."""
         if not id or id.startswith(".") or "/" in id:
             return False
-        gone = durable.remove(self._directory / f"{id}{_SUFFIX}")
+        # A file of another name is no lease of ours, and still holds everything.
+        gone = any(durable.remove(self._directory / name) for name in (f"{id}{_SUFFIX}", id))
         reach("lease:removed")
         if gone:
             durable.sync_dir(self._directory)
@@ -245,7 +251,7 @@ def _parse(name: str, data: bytes) -> Lease:
     if expires_at is not None:
         utc_seconds(expires_at)
     return Lease(
-        id=name.removesuffix(_SUFFIX),
+        id=file_id(Path(name)),
         kind=Kind(fields["kind"]),
         name=str(fields["name"]),
         digests=frozenset(map(Digest.parse, fields["digests"])),
@@ -257,7 +263,8 @@ def _parse(name: str, data: bytes) -> Lease:
     )
 
 
-def _user() -> str:
+def current_user() -> str:
+    """Return the name by which leases know the caller: the account's, or `uid 4242` without one."""
     import pwd
 
     try:
