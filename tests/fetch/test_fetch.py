@@ -44,6 +44,15 @@ def test_a_small_file_costs_one_request_and_a_link_is_asked_for_once(
     assert len(hub.gets("*")) > 4
 
 
+def test_a_connection_is_used_for_one_piece_after_another(hub: Hub, place: Place) -> None:
+    data = noise(64 * MIB)
+    repo = publish(hub, {"model.safetensors": data})
+    assert place.fetch([wanted(hub, repo, "model.safetensors", data)], max_streams=1).streams == 1
+    pieces = hub.matching("*", origin="cdn")
+    assert len(pieces) > 1
+    assert len({request.connection for request in pieces}) == 1
+
+
 def test_nothing_is_asked_for_what_is_there(hub: Hub, place: Place) -> None:
     data = noise(1000)
     repo = publish(hub, {"a.bin": data})

@@ -5,9 +5,8 @@ from __future__ import annotations
 from modelkeep.hub.fetch.pieces import MIB, Piece
 
 # What has been read of a block is lost with the process, so slow connections read small ones; more
-# than the largest would leave the core's cache between receiving and writing, and have the kernel
-# find memory for the file in large pieces, which virtual machines are slow to give.
-SMALLEST_BLOCK, _LARGEST_BLOCK = 32 << 10, 256 << 10
+# than the largest would leave the core's cache between receiving and writing.
+SMALLEST_BLOCK, LARGEST_BLOCK = 32 << 10, 1 << 20
 _BLOCK_TAKES_S = 0.01
 _NOTE_AT_LEAST_S, _NOTE_AT_MOST_S = 0.005, 1.0
 
@@ -15,7 +14,7 @@ _NOTE_AT_LEAST_S, _NOTE_AT_MOST_S = 0.005, 1.0
 def block_size(piece: Piece, now: float) -> int:
     """Return how many bytes to read at a time, from how fast they have come so far."""
     rate = (piece.position - piece.start) / max(now - piece.began, 1e-6)
-    return min(max(int(rate * _BLOCK_TAKES_S), SMALLEST_BLOCK), _LARGEST_BLOCK)
+    return min(max(int(rate * _BLOCK_TAKES_S), SMALLEST_BLOCK), LARGEST_BLOCK)
 
 
 def note_interval(size: int) -> int:

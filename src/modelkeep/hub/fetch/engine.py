@@ -14,7 +14,13 @@ from modelkeep.fs import locks
 from modelkeep.fs.space import readable
 from modelkeep.fs.syncpoint import reach
 from modelkeep.hub.fetch.answers import RangesIgnoredError, TryAgainError
-from modelkeep.hub.fetch.blocks import SMALLEST_BLOCK, block_size, is_note_due, note_interval
+from modelkeep.hub.fetch.blocks import (
+    LARGEST_BLOCK,
+    SMALLEST_BLOCK,
+    block_size,
+    is_note_due,
+    note_interval,
+)
 from modelkeep.hub.fetch.board import Board, Waiting
 from modelkeep.hub.fetch.http import Body, Client
 from modelkeep.hub.fetch.limit import RateLimit
@@ -224,12 +230,13 @@ class Engine:
         self._events.put(lambda: self._raise(error))
 
     def _work(self) -> None:
+        buffer = memoryview(bytearray(LARGEST_BLOCK))
         while (job := self._board.next()) is not None:
             try:
                 if job.piece is None:
                     self._begin(job.transfer)
                 else:
-                    self._receive(job.transfer, job.piece)
+                    self._receive(job.transfer, job.piece, buffer)
             finally:
                 self._board.finished(job)
             if self._board.claim_hashing(job.transfer):
@@ -272,14 +279,14 @@ class Engine:
         transfer.lock = lock
         return True
 
-    def _receive(self, transfer: Transfer, piece: Piece) -> None:
+    def _receive(self, transfer: Transfer, piece: Piece, buffer: memoryview) -> None:
         first = piece.position
         try:
             with closing(self._client.open(transfer.source, piece.position, piece.stop)) as body:
                 extended = body.whole and piece.stop != transfer.wanted.size
                 if extended and not self._board.whole(transfer, piece):
                     return
-                self._copy(transfer, piece, body)
+                self._copy(transfer, piece, body, buffer)
         except TryAgainError as error:
             self._failed(transfer, error, silent=piece.position == first)
         except RangesIgnoredError:
@@ -305,22 +312,21 @@ class Engine:
             hint=f"run the same command again: {kept} are kept",
         ) from error
 
-    def _copy(self, transfer: Transfer, piece: Piece, body: Body) -> None:
+    def _copy(self, transfer: Transfer, piece: Piece, body: Body, buffer: memoryview) -> None:
         partial, limit = transfer.partial, self._limit
         assert partial is not None
         block = limit.block() if limit else SMALLEST_BLOCK
         note_every = note_interval(transfer.wanted.size)
         noted_at = time.monotonic()
         while (left := piece.left) > 0 and not self._stop.is_set():
-            data = body.read(min(block, left))
-            if not data:
+            count = body.read_into(buffer[: min(block, left)])
+            if not count:
                 raise TryAgainError("the server sent less than it announced")
-            spans = self._board.claim(transfer, piece, len(data))
+            spans = self._board.claim(transfer, piece, count)
             if spans is None:
                 return
-            view = memoryview(data)
             for start, stop in spans:
-                partial.write(start, view[start - piece.position : stop - piece.position])
+                partial.write(start, buffer[start - piece.position : stop - piece.position])
             if piece.claimed >= piece.stop:
                 # Before the hasher can see that all is there: a crash then finds it recorded.
                 partial.note(piece.noted, piece.claimed)
@@ -334,7 +340,7 @@ class Engine:
             if not limit:
                 block = block_size(piece, now)
             if limit:
-                limit.pay(len(data), self._stop)
+                limit.pay(count, self._stop)
         transfer.wake.set()
 
     def _hash(self, transfer: Transfer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import ssl
 import threading
 import time
@@ -69,21 +70,27 @@ class Body:
 
     def __init__(self, response: urllib3.BaseHTTPResponse, url: str, *, whole: bool) -> None:
         self._response = response
+        # What urllib3 reads through: its own `readinto` takes new memory for each block.
+        self._reader: http.client.HTTPResponse = vars(response)["_fp"]
         self._url = url
         self.whole = whole
         """The file from byte 0 on, whatever was asked for."""
 
-    def read(self, count: int) -> bytes:
-        """Return the next `count` bytes, fewer at the end; TryAgainError where they do not come."""
+    def read_into(self, buffer: memoryview) -> int:
+        """Fill the buffer, except at the end; return how many bytes came.
+
+        TryAgainError where they do not come.
+        """
         try:
-            return self._response.read(count)
-        except (http_errors.HTTPError, OSError) as error:
+            return self._reader.readinto(buffer)
+        except (http.client.HTTPException, OSError) as error:
             raise failure(error, self._url) from error
 
     def close(self) -> None:
         """Give the connection back, or close it where bytes are still to come."""
+        if self._reader.isclosed():
+            self._response.release_conn()
         self._response.close()
-        self._response.release_conn()
 
 
 class Client:
@@ -241,7 +248,7 @@ def failure(error: Exception, url: str) -> Exception:
         return TryAgainError(f"no connection to {where}")
     if isinstance(error, http_errors.ProxyError):
         return TryAgainError(f"the proxy gives no connection to {where}")
-    if isinstance(error, http_errors.ReadTimeoutError):
+    if isinstance(error, http_errors.ReadTimeoutError | TimeoutError):
         return TryAgainError(f"{where} has gone silent")
     if isinstance(error, http_errors.LocationValueError):
         return UpstreamError(f"not a URL: {place(url)}")

@@ -35,6 +35,9 @@ from modelkeep.store.digest import Digest
 
 _VERSION = 1
 _COPY_BLOCK = 8 << 20
+# The kernel takes memory in pieces as large as what is written, and a virtual machine may have to
+# ask its host for large ones.
+_WRITE_BLOCK = 256 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +100,10 @@ class Partial:
     def write(self, offset: int, data: bytes | memoryview) -> None:
         """Write bytes at their place."""
         with explained("writing a download", self.content):
-            written = os.pwrite(self._fd, data, offset)
+            written = 0
             while written < len(data):
-                written += os.pwrite(self._fd, data[written:], offset + written)
+                block = data[written : written + _WRITE_BLOCK]
+                written += os.pwrite(self._fd, block, offset + written)
 
     def read_into(self, buffer: memoryview, offset: int) -> int:
         """Read back what was written; return how many bytes came."""
