@@ -68,6 +68,15 @@ def inherit(directory: Path) -> None:
             time.sleep(_MOMENT_S)
 
 
+def let_read(file: Path) -> None:
+    """Let everybody who reaches a file of the caller read it. Plain `OSError`."""
+    fd = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fchmod(fd, stat.S_IMODE(os.fstat(fd).st_mode) | 0o444)
+    finally:
+        os.close(fd)
+
+
 def refuse_planted(top: Path, path: Path) -> None:
     """Raise AccessError where a link of another user stands between a directory and a path in it.
 

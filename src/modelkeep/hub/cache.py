@@ -44,6 +44,11 @@ class HubCache:
         """Return the folder of a repo."""
         return self.directory / repo.folder
 
+    def refuse_planted(self, repo: Repo) -> None:
+        """Raise AccessError where another user has put a link in the place of a repo's folders."""
+        for name in ("blobs", "snapshots", "refs", "trees"):
+            sharing.refuse_planted(self.directory, self.folder(repo) / name)
+
     def make_folder(self, repo: Repo, *parts: str) -> Path:
         """Make a folder in a repo's, or that folder itself, where it is missing; return it.
 
@@ -186,9 +191,13 @@ class HubCache:
             sharing.refuse_planted(self.directory, folder)
             durable.make_dirs(folder)
 
-    def leftovers(self, repo: Repo) -> Iterator[Leftover]:
-        """Yield what our own writers may have left in a repo's folder."""
-        for folder in (self.folder(repo), self.folder(repo) / "blobs"):
+    def leftovers(self, repo: Repo, *, in_blobs: bool = True) -> Iterator[Leftover]:
+        """Yield what our own writers may have left in a repo's folder.
+
+        `in_blobs` may be False for who knows that nothing unfinished is among the blobs.
+        """
+        top = self.folder(repo)
+        for folder in (top, top / "blobs") if in_blobs else (top,):
             yield from look_into(
                 folder,
                 kind="leftover",

@@ -33,6 +33,7 @@ def hide(
     Returns why they stay, where they do. A crash leaves a snapshot that loads by its commit, or an
     unfinished name that is swept later.
     """
+    hub.refuse_planted(repo)
     commits, refs = list(commits), list(refs)
     folder = hub.folder(repo)
     aside: dict[str, Path] = {}

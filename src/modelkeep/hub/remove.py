@@ -176,6 +176,7 @@ def execute(store: Store, hub: HubCache, plan: RemovalPlan) -> Removal:
 
 def _chosen(hub: HubCache, repo: Repo, revision: str | None) -> list[str]:
     """Return the commits that are meant."""
+    hub.refuse_planted(repo)
     if not hub.folder(repo).is_dir():
         raise NotFoundError(f"`{repo}` is not in the keep", hint="see what is: modelkeep ls")
     if revision is None:

@@ -11,11 +11,12 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from modelkeep.errors import ModelkeepError, NoSpaceError
-from modelkeep.fs import durable
+from modelkeep.errors import AccessError, ModelkeepError, NoSpaceError
+from modelkeep.fs import durable, sharing
 from modelkeep.fs.links import COPY_BELOW, Linker, LinkMode
 from modelkeep.fs.oserrors import explained
 from modelkeep.fs.space import allocated_bytes, require_free
@@ -265,13 +266,12 @@ class _Settler:
 
 def _let_read(hub: HubCache, repo: Repo) -> None:
     """Let all who read the hub read what its commits should hold; clients note it privately."""
-    for note in (hub.folder(repo) / "trees").glob("*.json"):
-        try:
-            mode = note.lstat().st_mode
-            if mode & _READABLE != _READABLE and not note.is_symlink():
-                note.chmod(mode & 0o7777 | _READABLE)
-        except OSError:
-            continue  # another user's
+    with suppress(AccessError):
+        hub.refuse_planted(repo)
+        for note in (hub.folder(repo) / "trees").glob("*.json"):
+            with suppress(OSError):  # another user's
+                if note.lstat().st_mode & _READABLE != _READABLE:
+                    sharing.let_read(note)
 
 
 def _own_space(file: Unsettled) -> int:
