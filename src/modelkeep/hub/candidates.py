@@ -13,7 +13,6 @@ from modelkeep.hub.evict import Candidate, Space
 from modelkeep.hub.holds import hold_on
 from modelkeep.hub.repo import Repo
 from modelkeep.hub.scan import ScannedRepo, ScannedRevision, entries, is_finished
-from modelkeep.store.digest import Digest
 from modelkeep.store.inventory import Inventory, digest_text, referred
 from modelkeep.store.roots import OWN_HUB
 from modelkeep.store.store import Store
@@ -47,34 +46,37 @@ def _of_repo(
     users: Mapping[str, int],
     busy: str | None,
 ) -> Iterator[Candidate]:
-    repo = scanned.repo
+    repo, folder = scanned.repo, scanned.repo.folder
     pointed = frozenset[str]().union(*(revision.blobs for revision in scanned.revisions))
     # What nobody points to goes with the last revision of the repo.
     rest = scanned.blobs.keys() - pointed
+    named = inventory.held.named(str(repo))
     for revision in scanned.revisions:
         commit = revision.commit
         told = use.telling(revision.blobs, scanned.blobs, users)
-        own = [digest for digest in told if users[digest.etag] == 1]
+        own = list(use.digests(name for name in told if users[name] == 1)) if named else ()
         hold = hold_on(hub, inventory.held, repo, commit, own)
         stamp = use.last_used(store, told)
         yield Candidate(
             repo=repo,
             commit=commit,
             refs=tuple(name for name, stands in scanned.refs.items() if stands == commit),
-            names=frozenset(f"{repo.folder}/{name}" for name in (*revision.blobs, *rest)),
+            names=frozenset(f"{folder}/{name}" for name in (*revision.blobs, *rest)),
             last_used=stamp,
             idle_since=_came(inventory, told) if stamp is None else stamp,
-            telling=told[0] if told else None,
+            telling=next(use.digests(told), None),
             kept=busy
             or (hold.reason if hold else None)
-            or _irreplaceable(provenance.source_of(store, repo, commit, told), revision),
+            or _irreplaceable(
+                provenance.source_of(store, repo, commit, use.digests(told)), revision
+            ),
         )
 
 
-def _came(inventory: Inventory, told: Iterable[Digest]) -> float:
+def _came(inventory: Inventory, told: Iterable[str]) -> float:
     """Return about when contents came here, as a POSIX time; now where that cannot be told."""
-    for digest in told:
-        if blob := inventory.blobs.get(digest.etag):
+    for name in told:
+        if blob := inventory.blobs.get(name):
             return blob.changed_ns / 1e9
     return inventory.now_ns / 1e9
 

@@ -140,27 +140,16 @@ def choose(
         key=lambda each: (each.idle_since, bool(each.refs), each.name),
     )
     ledger = _Ledger(candidates, space)
-    chosen: list[Candidate] = []
+    reason = _reason(wish)
+    evicted = []
     for each in free:
         if goal is not None and ledger.freed >= goal:
             break
-        ledger.give(each)
-        chosen.append(each)
+        evicted.append(Evicted(each, *ledger.give(each), reason))
     if goal is not None:
-        useless = set()
-        for each in reversed(chosen):
-            if not ledger.gains_by(each):
-                ledger.take_back(each)
-                useless.add(each.name)
-        chosen = [each for each in chosen if each.name not in useless]
-    reason = _reason(wish)
-    gains = ledger.gains(chosen)
-    evicted = tuple(
-        Evicted(each, now_, later, reason)
-        for each, (now_, later) in zip(chosen, gains, strict=True)
-    )
+        evicted = [each for each in evicted if ledger.gains_by(each.candidate)]
     short = 0 if goal is None else max(0, goal - ledger.freed)
-    return Eviction(evicted, tuple(kept), short)
+    return Eviction(tuple(evicted), tuple(kept), short)
 
 
 def _goal(wish: Wish, used: int, garbage: int) -> int | None:
@@ -232,20 +221,6 @@ class _Ledger:
             )
             for name in candidate.names
         )
-
-    def take_back(self, candidate: Candidate) -> None:
-        """Undo giving away a revision by which nothing was gained."""
-        for name in candidate.names:
-            if not self._users[name]:
-                self._names[_etag(name)] += 1
-            self._users[name] += 1
-
-    def gains(self, chosen: Sequence[Candidate]) -> list[tuple[int, int]]:
-        """Return what comes back with each of the chosen, in their order."""
-        for each in reversed(chosen):
-            self.take_back(each)
-        self.freed = 0
-        return [self.give(each) for each in chosen]
 
 
 def _etag(name: str) -> str:

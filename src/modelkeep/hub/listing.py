@@ -133,7 +133,9 @@ def _listed(
     for revision in found.revisions:
         told = use.telling(revision.blobs, blobs, revisions)
         stamps.append(use.last_used(store, told))
-        sources[revision.commit] = provenance.source_of(store, repo, revision.commit, told)
+        sources[revision.commit] = provenance.source_of(
+            store, repo, revision.commit, use.digests(told)
+        )
     current = found.refs.get(DEFAULT_REVISION)
     holds = {lease.kind for lease in leases.named(str(repo))}
     known = sources.values() if current not in sources else [sources[current]]

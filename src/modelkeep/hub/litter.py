@@ -54,10 +54,10 @@ def find(hub: HubCache, scans: Iterable[ScannedRepo], inventory: Inventory) -> L
         if _leads_away(hub, repo):
             busy[repo] = "its folder is a link to another place"
             continue
-        downloads = _downloads(hub, repo)
+        downloads = _downloads(hub, scanned)
         if any(not each.is_dead(inventory.now_ns) for each in downloads):
             busy[repo] = "a client may be downloading it"
-        files += [*hub.leftovers(repo), *downloads]
+        files += [*hub.leftovers(repo, in_blobs=bool(scanned.unfinished)), *downloads]
         blobs += ((repo, each) for each in _unpointed(hub, scanned, inventory))
         empty += _empty(hub, scanned, inventory.now_ns)
     used = still_open([each.path for each in files if each.kind == "download"])
@@ -91,14 +91,17 @@ def _leads_away(hub: HubCache, repo: Repo) -> bool:
     return any((folder / name).is_symlink() for name in ("", "blobs", "snapshots", "refs", "trees"))
 
 
-def _downloads(hub: HubCache, repo: Repo) -> list[Leftover]:
+def _downloads(hub: HubCache, scanned: ScannedRepo) -> list[Leftover]:
+    names = {name for name in scanned.unfinished if name.endswith(_UNFINISHED)}
+    if not names:
+        return []
     return list(
         look_into(
-            hub.folder(repo) / "blobs",
+            hub.folder(scanned.repo) / "blobs",
             kind="download",
             lifetime_ns=DAY_NS,
             reason="a client began it and ended",
-            chosen=lambda name: name.endswith(_UNFINISHED),
+            chosen=names.__contains__,
         )
     )
 

@@ -35,12 +35,16 @@ class ScannedRevision:
 
 @dataclass(frozen=True, slots=True)
 class ScannedRepo:
-    """A repo as it lies on disk: refs, revisions, and the sizes of all its blobs by their names."""
+    """A repo as it lies on disk: refs, revisions, and the sizes of all its blobs by their names.
+
+    `unfinished` are the names under which clients, and we, are writing there or once did.
+    """
 
     repo: Repo
     refs: dict[str, str]
     revisions: tuple[ScannedRevision, ...]
     blobs: dict[str, int]
+    unfinished: tuple[str, ...]
 
 
 def scan(hub: HubCache, repo: Repo) -> ScannedRepo:
@@ -103,6 +107,7 @@ def _scan(hub: HubCache, repo: Repo) -> ScannedRepo:
     for note in notes.values():
         noted.update(note.values() if note else ())
     blobs = {}
+    unfinished = []
     for entry in entries(f"{folder}/blobs"):
         name = entry.name
         # A link is looked at in any case: its payload may be gone.
@@ -112,11 +117,13 @@ def _scan(hub: HubCache, repo: Repo) -> ScannedRepo:
             size = _size(entry)
             if size is not None:
                 blobs[name] = size
+        else:
+            unfinished.append(name)
     revisions = [
         _revision(f"{folder}/snapshots/{commit}", commit, notes[commit], blobs)
         for commit in commits
     ]
-    return ScannedRepo(repo, _refs(f"{folder}/refs"), tuple(revisions), blobs)
+    return ScannedRepo(repo, _refs(f"{folder}/refs"), tuple(revisions), blobs, tuple(unfinished))
 
 
 def _refs(top: str) -> dict[str, str]:

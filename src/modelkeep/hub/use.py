@@ -17,32 +17,30 @@ def users(scans: Iterable[ScannedRepo]) -> Counter[str]:
     )
 
 
-def telling(
-    names: Iterable[str], sizes: Mapping[str, int], users: Mapping[str, int]
-) -> list[Digest]:
+def telling(names: Iterable[str], sizes: Mapping[str, int], users: Mapping[str, int]) -> list[str]:
     """Return a revision's contents, the one that says most about it first.
 
     That is the largest of those that the fewest revisions have: what is stamped or noted there is
-    about this one. Contents that are not here, or whose names are no checksums, are left out.
+    about this one. Contents that are not here are left out.
     """
-    here = sorted(
+    return sorted(
         (name for name in names if name in sizes),
         key=lambda name: (users[name], -sizes[name], name),
     )
-    return list(_digests(here))
 
 
-def last_used(store: Store, told: Iterable[Digest]) -> float | None:
+def digests(names: Iterable[str]) -> Iterator[Digest]:
+    """Yield the digests that names of blobs are; some may be no checksums."""
+    return filter(None, map(Digest.from_etag, names))
+
+
+def last_used(store: Store, told: Iterable[str]) -> float | None:
     """Return the POSIX time of a revision's last recorded use; None where none was recorded.
 
     `told` are its contents as `telling` orders them: the first stamp counts.
     """
-    for digest in told:
+    for digest in digests(told):
         stamp = store.last_used(digest)
         if stamp is not None:
             return stamp
     return None
-
-
-def _digests(names: Iterable[str]) -> Iterator[Digest]:
-    return filter(None, map(Digest.from_etag, names))

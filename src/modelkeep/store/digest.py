@@ -32,6 +32,11 @@ def _is_hex(text: str, length: int) -> bool:
     return len(text) == length and _HEX_DIGITS.issuperset(text)
 
 
+def is_etag(name: str) -> bool:
+    """Tell whether a blob's name in a stock cache is a checksum; for those who ask of thousands."""
+    return len(name) in _HEX_LENGTH.values() and _HEX_DIGITS.issuperset(name)
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Digest:
     """The name of some content: an algorithm and its value in lower-case hex."""

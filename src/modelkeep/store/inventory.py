@@ -21,7 +21,7 @@ from modelkeep.fs.oserrors import explained
 from modelkeep.fs.space import allocated_bytes
 from modelkeep.store import meta as metas
 from modelkeep.store import sweep
-from modelkeep.store.digest import GIT_SHA1, SHA256, Digest
+from modelkeep.store.digest import GIT_SHA1, SHA256, Digest, is_etag
 from modelkeep.store.leases import Held
 from modelkeep.store.roots import OWN_HUB, Reference
 from modelkeep.store.store import Store
@@ -102,7 +102,7 @@ def _blobs(store: Store) -> Iterator[tuple[str, StoredBlob]]:
     for algorithm, length in ((SHA256, 64), (GIT_SHA1, 40)):
         for shard, entry in _sharded(store.layout.blobs / algorithm):
             name = entry.name
-            if len(name) != length or name[:2] != shard or Digest.from_etag(name) is None:
+            if len(name) != length or name[:2] != shard or not is_etag(name):
                 continue
             try:
                 status = entry.stat(follow_symlinks=False)
@@ -194,10 +194,9 @@ def _may_exist(path: str) -> bool:
 
 def _orphans(store: Store, blobs: Mapping[str, StoredBlob]) -> Iterator[Leftover]:
     """Yield the side files whose blob is gone, and what was left while one was written."""
-    known = {digest_text(name).replace(":", "-") for name in blobs}
     layout = store.layout
     for _, entry in chain(_sharded(layout.metas), _sharded(layout.uses)):
-        if entry.name.removesuffix(".json") not in known:
+        if entry.name.removesuffix(".json").rpartition("-")[2] not in blobs:
             try:
                 status = entry.stat(follow_symlinks=False)
             except FileNotFoundError:
