@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from modelkeep import settings
+from modelkeep.cli import needed
 from modelkeep.cli.output import Output
+from modelkeep.errors import NotFoundError
 from modelkeep.runtime import offline
 from modelkeep.runtime.environment import Environment, empty_variables, variables
 from modelkeep.settings import Decided, KeepSettings
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from modelkeep.runtime.offline import Decision, Verdict
 
 FAILED = 125
+
+_LOOKS = 3  # a model may be removed, or move, between being looked at and being leased
 
 # How this version writes the header of a store it knows; another one gets a closer look.
 _KNOWN_FORMAT = b'"format": 1,'
@@ -63,22 +67,33 @@ def start(
     wish: bool | None,
     models: Sequence[str],
     command: Sequence[str],
-) -> NoReturn:
-    """Become a command that uses the keep. Returns never; raises what kept it from starting."""
+    *,
+    fetch: bool = False,
+) -> None:
+    """Become a command that uses the keep. Returns never; raises what kept it from starting.
+
+    The models are leased by this process, hence by the command, until it ends. `fetch` pulls what
+    is missing of them first, into a new private keep where there is none.
+    """
     from modelkeep.runtime.process import become
 
-    place = _find(keep)
+    place = _place_to_fetch_into(keep) if fetch else _find(keep)
+    if fetch:
+        needed.fetch(output, place, models)
     environ = dict(os.environ)
-    found, named = _prepare(place, wish, models, environ)
-    for warning in found.warnings:
-        output.warn(warning)
-    for model in named:
-        if lack := _lack(model, found.offline):
-            output.warn(lack)
-    output.remark(_verdict_line(found.offline, named))
-    if named:
-        _mark_used(place, named)
-    become(command, found.applied(environ))
+    for looks_left in reversed(range(_LOOKS)):
+        found, named = _prepare(place, wish, models, environ)
+        online = not found.offline.value
+        with needed.held(output, place, named, command, online=online) as there:
+            if looks_left and not there:
+                continue
+            for warning in found.warnings:
+                output.warn(warning)
+            for model in named:
+                if lack := needed.lack(model, offline=found.offline.value):
+                    output.warn(lack)
+            output.remark(_verdict_line(found.offline, named))
+            become(command, found.applied(environ))
 
 
 def explain(
@@ -110,7 +125,7 @@ def _prepare(
     place: Decided, wish: bool | None, models: Sequence[str], environ: dict[str, str]
 ) -> tuple[Environment, list[NamedModel]]:
     upstream = _settings(place)
-    named = _look(place, models)
+    named = needed.look(place, models)
     decision = offline.decide(
         wish,
         environ,
@@ -133,6 +148,16 @@ def _find(explicit: str | None) -> Decided:
 
         Keep.open(explicit)
     return place
+
+
+def _place_to_fetch_into(explicit: str | None) -> Decided:
+    try:
+        return _find(explicit)
+    except NotFoundError:
+        from modelkeep.keep import Keep
+
+        Keep.create(explicit)
+        return _find(explicit)
 
 
 def _settings(place: Decided) -> KeepSettings:
@@ -188,60 +213,13 @@ def _ask(endpoint: str | None, environ: dict[str, str]) -> Verdict:
     return verdict
 
 
-def _look(place: Decided, models: Sequence[str]) -> list[NamedModel]:
-    if not models:
-        return []
-    from modelkeep.hub.cache import HubCache
-    from modelkeep.runtime.named import look
-    from modelkeep.store.layout import StoreLayout
-
-    layout, hub = StoreLayout(Path(place.value, "store")), HubCache(Path(place.value, "hub"))
-    return [look(layout, hub, name) for name in models]
-
-
-def _mark_used(place: Decided, named: Sequence[NamedModel]) -> None:
-    from modelkeep.hub.cache import HubCache
-    from modelkeep.runtime.named import mark_used
-    from modelkeep.store.layout import StoreLayout
-
-    layout = StoreLayout(Path(place.value, "store"))
-    hub = HubCache(Path(place.value, "hub"))
-    for model in named:
-        mark_used(layout, hub, model)
-
-
-def _lack(model: NamedModel, decision: Decision) -> str | None:
-    """Say what is missing of a model, and whether the command can get it."""
-    if model.complete:
-        return None
-    if model.commit is None:
-        lack = f"`{model.name}` is not in the keep"
-    elif model.missing is None:
-        lack = f"`{model.name}` may be incomplete: nobody noted what it should hold"
-    else:
-        files = "1 file" if model.missing == 1 else f"{model.missing} files"
-        lack = f"`{model.name}` lacks {files}"
-    if decision.value:
-        return f"{lack}, and offline nothing can be fetched: modelkeep pull {model.name}"
-    return f"{lack}: modelkeep pull {model.name}"
-
-
 def _verdict_line(decision: Decision, named: Sequence[NamedModel]) -> str:
     state, other = ("offline", "--online") if decision.value else ("online", "--offline")
     line = f"modelkeep: {state}, because {decision.reason}"
     for model in named:
         if model.commit is not None:
-            line += f"; {model.name} {_age(model)}"
+            line += f"; {model.name} {needed.age(model)}"
     return f"{line} (else: modelkeep exec {other})"
-
-
-def _age(model: NamedModel) -> str:
-    from modelkeep.cli import human
-    from modelkeep.times import utc_text
-
-    assert model.commit is not None
-    since = "" if model.since is None else f" of {human.ago(utc_text(model.since))}"
-    return human.commit(model.commit) + since
 
 
 def _document(found: Environment) -> dict[str, object]:
@@ -263,8 +241,8 @@ def _explanation(
     rows += [("set", f"{name}={value}", found.reasons[name]) for name, value in found.set.items()]
     rows += [("unset", name, found.reasons[name]) for name in found.unset]
     for model in named:
-        lack = _lack(model, found.offline)
-        rows.append(("model", model.name, lack or f"complete: {_age(model)}"))
+        lack = needed.lack(model, offline=found.offline.value)
+        rows.append(("model", model.name, lack or f"complete: {needed.age(model)}"))
     if command:
         from shlex import join
 

@@ -38,14 +38,19 @@ def run(arguments: Sequence[str]) -> int | None:
 def _plan(name: str, words: list[str], keep: _Values) -> Callable[[Output], None] | None:
     own = _Values("--model" if name == "exec" else "--for")
     wish = None
+    fetch = False
     while words and words[0].startswith("-") and words[0] != "--":
         if words[0] in _WISHES:
             wish = _WISHES[words.pop(0)]
+        elif name == "exec" and words[0] == "--fetch":
+            fetch = bool(words.pop(0))
         elif not (keep.take(words) or own.take(words)):
             return None
     if name == "exec":
         command = words[1:] if words[:1] == ["--"] else words
-        return _exec(keep.last, wish, own.all, command) if command else None
+        if not command or (fetch and not own.all):
+            return None
+        return lambda output: _exec(output, keep.last, wish, own.all, command, fetch=fetch)
     return None if words else _env(keep.last, wish, own.last or "sh")
 
 
@@ -82,11 +87,17 @@ def _env(keep: str | None, wish: bool | None, shell: str) -> Callable[[Output], 
 
 
 def _exec(
-    keep: str | None, wish: bool | None, models: Sequence[str], command: Sequence[str]
-) -> Callable[[Output], None]:
+    output: Output,
+    keep: str | None,
+    wish: bool | None,
+    models: Sequence[str],
+    command: Sequence[str],
+    *,
+    fetch: bool,
+) -> None:
     from modelkeep.cli import launch
 
-    return lambda output: launch.start(output, keep, wish, models, command)
+    launch.start(output, keep, wish, models, command, fetch=fetch)
 
 
 def _failed(arguments: Sequence[str], name: str, output: Output, error: BaseException) -> int:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from modelkeep.fs import identity
 from modelkeep.hub import held
 from modelkeep.hub.cache import HubCache
 from modelkeep.hub.repo import DEFAULT_REVISION, Repo, RepoType, is_commit, parse
 from modelkeep.store import uses
 from modelkeep.store.digest import Digest
 from modelkeep.store.layout import StoreLayout
+from modelkeep.store.leases import Lease, Leases
+
+_LONGEST_REASON = 200  # characters of a command line, enough to know it by
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +70,43 @@ def look(layout: StoreLayout, hub: HubCache, text: str) -> NamedModel:
     return NamedModel(text, repo, commit, lacking, since)
 
 
+def stands(hub: HubCache, model: NamedModel) -> bool:
+    """Tell whether a model's revision is still the one that was looked at, and still there."""
+    return hub.resolve(model.repo, _wanted(model)) == model.commit and (
+        model.commit is None or hub.snapshot(model.repo, model.commit).is_dir()
+    )
+
+
+def lease(
+    leases: Leases, hub: HubCache, model: NamedModel, command: Sequence[str], *, online: bool
+) -> Iterator[Lease]:
+    """Take the leases of a process that is about to use a model: yield each one taken.
+
+    On the commit that is here, and where the process may bring another one, on what was named.
+    Wait out the marks afterwards, and see whether the model still stands.
+    """
+    owner, reason = identity.current(), shlex.join(command)[:_LONGEST_REASON]
+    if model.commit is not None:
+        name = f"{model.repo}@{model.commit}"
+        yield leases.take(name, _digests(hub, model), owner=owner, reason=reason)
+    if online or model.commit is None:
+        name = f"{model.repo}@{_wanted(model)}"
+        yield leases.take(name, (), owner=owner, reason=reason)
+
+
 def mark_used(layout: StoreLayout, hub: HubCache, model: NamedModel) -> None:
     """Stamp the last use of everything a model's snapshot holds."""
+    for digest in _digests(hub, model):
+        uses.stamp(layout.used(digest))
+
+
+def _digests(hub: HubCache, model: NamedModel) -> list[Digest]:
     if model.commit is None:
-        return
-    for path in hub.snapshot_files(model.repo, model.commit).values():
-        name = path.readlink().name if path.is_symlink() else path.name
-        digest = Digest.from_etag(name)
-        if digest is not None:
-            uses.stamp(layout.used(digest))
+        return []
+    paths = hub.snapshot_files(model.repo, model.commit).values()
+    names = (path.readlink().name if path.is_symlink() else path.name for path in paths)
+    return list(filter(None, map(Digest.from_etag, names)))
+
+
+def _wanted(model: NamedModel) -> str:
+    return parse(model.name)[1] or DEFAULT_REVISION
