@@ -33,6 +33,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     "Run": {
         "env": Entry("env", "Print the variables that let loaders use the keep."),
         "exec": Entry("exec", "Run a command with the keep as its cache."),
+        "doctor": Entry("doctor", "Look for what is wrong with the keep, and say what to do."),
         "demo": Entry("demo", "Run the main job on a real model and show what happened."),
         "completion": Entry("completion", "Print the tab completion of a shell."),
     },

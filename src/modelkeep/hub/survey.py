@@ -8,11 +8,11 @@ folder, each inode counts once, and what does not answer is left alone.
 from __future__ import annotations
 
 import os
-import pwd
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from modelkeep.fs import accounts
 from modelkeep.fs.answering import ask
 from modelkeep.fs.reading import read_small
 from modelkeep.hub import tree
@@ -196,7 +196,7 @@ def _compare(found: list[_Contents], store: Store | None) -> tuple[CacheSurvey, 
     surveys = [
         CacheSurvey(
             dir=Path(contents.look.path),
-            owner=_user(contents.look.uid),
+            owner=accounts.user(contents.look.uid),
             uid=contents.look.uid,
             repos=contents.repos,
             bytes=sizes[index],
@@ -238,10 +238,3 @@ def _inode(path: str) -> Inode | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
-
-
-def _user(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
