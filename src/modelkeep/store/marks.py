@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelkeep.errors import ModelkeepError
-from modelkeep.fs import durable
+from modelkeep.fs import durable, oserrors
 from modelkeep.fs.clock import now_ns
 from modelkeep.fs.oserrors import explained
 from modelkeep.store.digest import Digest
@@ -29,15 +29,18 @@ _POLL_S = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A mark of this process."""
+    """A mark of this process: known by its nonce, or on a full disk, without, by inode and time."""
 
     path: Path
     nonce: bytes
+    identity: tuple[int, int]
 
     def holds(self) -> bool:
         """Tell whether consumers still wait for it: none has lost patience and removed it."""
         try:
-            return self.path.read_bytes() == self.nonce
+            if self.nonce:
+                return self.path.read_bytes() == self.nonce
+            return _identity(self.path.stat()) == self.identity
         except OSError:
             return False
 
@@ -99,20 +102,28 @@ def _is_outlived(layout: StoreLayout, mark: Path) -> bool:
 
 
 def _set(path: Path) -> Mark | None:
-    mark = Mark(path, durable.unique_name().encode())
+    nonce = durable.unique_name().encode()
     with explained("condemning", path):
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         except FileExistsError:
             return None
         try:
-            os.write(descriptor, mark.nonce)
-        except OSError:
-            path.unlink()
-            raise
+            os.write(descriptor, nonce)
+        except OSError as error:
+            if not oserrors.is_full(error):
+                path.unlink()
+                raise
+            nonce = b""  # what is taken away next makes room
         finally:
+            identity = _identity(os.fstat(descriptor))
             os.close(descriptor)
-    return mark
+    return Mark(path, nonce, identity)
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    """Tell a mark from later ones of its name: those are made after this has grown old."""
+    return status.st_ino, status.st_mtime_ns
 
 
 @contextmanager
