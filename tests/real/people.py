@@ -70,27 +70,21 @@ class Person:
 
     def modelkeep(self, site: Site, *arguments: str | Path, code: int = 0) -> Any:
         """The document of a command, which ends with `code`."""
+        done = self.run(site, "-m", "modelkeep", *arguments, "--format", "json", "--yes")
+        assert done.returncode == code, (arguments, done.returncode, done.stdout, done.stderr)
+        return json.loads(done.stdout)
+
+    def run(self, site: Site, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        """Run this person's interpreter with some arguments."""
         env = self._env(site)
-        python = str(python_of(NEWEST))
-        done = subprocess.run(
-            [
-                *self._within(env),
-                python,
-                "-m",
-                "modelkeep",
-                *arguments,
-                "--format",
-                "json",
-                "--yes",
-            ],
+        return subprocess.run(
+            [*self._within(env), str(python_of(NEWEST)), *arguments],
             env={**os.environ, **env},
             capture_output=True,
             text=True,
             timeout=120,
             check=False,
         )
-        assert done.returncode == code, (arguments, done.returncode, done.stdout, done.stderr)
-        return json.loads(done.stdout)
 
 
 @dataclass(frozen=True)

@@ -266,7 +266,7 @@ class _Settler:
 
 def _let_read(hub: HubCache, repo: Repo) -> None:
     """Let all who read the hub read what its commits should hold; clients note it privately."""
-    with suppress(AccessError):
+    with suppress(AccessError, PermissionError):
         hub.refuse_planted(repo)
         for note in (hub.folder(repo) / "trees").glob("*.json"):
             with suppress(OSError):  # another user's
