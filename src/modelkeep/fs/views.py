@@ -22,7 +22,8 @@ def read_only_view(directory: Path) -> str | None:
     mount = under(ours, real)
     if mount is None:
         return None
-    inside = os.path.normpath(mount.root + "/" + real[len(mount.point) :])
+    rest = real[len(mount.point) :].lstrip("/")
+    inside = os.path.normpath(f"{mount.root.rstrip('/')}/{rest}")
     seen = set()
     for process in _PROC.glob("[0-9]*"):
         try:
