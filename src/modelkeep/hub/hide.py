@@ -34,7 +34,7 @@ def hide(
     unfinished name that is swept later.
     """
     hub.refuse_planted(repo)
-    commits, refs = list(commits), list(refs)
+    commits, refs = list(commits), set(refs)
     folder = hub.folder(repo)
     aside: dict[str, Path] = {}
     with announced(store.layout) as mark, explained("removing", folder):
@@ -45,7 +45,7 @@ def hide(
         stood_for = hub.refs(repo)
         reach("remove:announced")
         if mark.holds():
-            for name in refs:
+            for name in sorted(refs):
                 durable.remove(folder / "refs" / name)
                 reach("remove:ref")
         for commit in commits:
@@ -58,7 +58,7 @@ def hide(
             # Stopped for so long that consumers went on: one of them may use all this.
             for commit, doomed in aside.items():
                 _put_back(doomed, hub.snapshot(repo, commit))
-            for name in stood_for.keys() & refs:
+            for name in stood_for.keys() & refs - hub.refs(repo).keys():
                 hub.write_ref(repo, name, stood_for[name])
             return "the removal was stopped for too long"
         for commit in commits:

@@ -12,6 +12,7 @@ from modelkeep.hub.asked import asked
 from modelkeep.hub.repo import Repo, parse
 from modelkeep.keep.opened import OpenKeep
 from modelkeep.store.leases import Held, Kind, Lease, Leases, current_user, file_id
+from modelkeep.store.marks import wait_out_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +79,24 @@ class Holding(OpenKeep):
         NotFoundError, and nothing is pinned, where the keep lacks one of them.
         """
         self.require_writable()
-        names = {self._name_of_what_is_here(repo): None for repo in repos}
+        names = dict.fromkeys(self._name_of_what_is_here(repo) for repo in repos)
         before = [pin for pin in self.leases().leases if pin.kind == Kind.PIN and pin.is_own]
         made = [
-            _listed(self._leases.take(name, [], kind=Kind.PIN, reason=reason, lifetime_s=None))
+            self._leases.take(name, [], kind=Kind.PIN, reason=reason, lifetime_s=None)
             for name in names
         ]
-        for pin in before:
-            if pin.name in names:
+        try:
+            wait_out_all(self.store.layout)
+            for repo in repos:
+                self._name_of_what_is_here(repo)  # a removal may have been quicker
+        except BaseException:
+            for pin in made:
                 self._leases.drop(pin.id)
-        return tuple(made)
+            raise
+        for old in before:
+            if old.name in names:
+                self._leases.drop(old.id)
+        return tuple(map(_listed, made))
 
     def pins(self, *repos: str | Repo) -> tuple[ListedLease, ...]:
         """Return the pins that `unpin` would end; NotFoundError where one of the names has none.
