@@ -121,7 +121,7 @@ def test_a_terminal_gets_tables_and_is_asked(
     assert "org/tiny" in on_terminal("ls")
     refused = on_terminal("rm", "org/tiny", answer=b"n\n")
     assert "remove these, up to 623 kB? [y/N]" in refused
-    assert "nothing was removed" in refused
+    assert "nothing was changed" in refused
     agreed = on_terminal("rm", "org/tiny", answer=b"y\n")
     assert "freed 623 kB" in agreed
 

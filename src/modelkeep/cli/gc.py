@@ -11,7 +11,7 @@ import click
 from modelkeep.cli import human
 from modelkeep.cli.document import fields
 from modelkeep.cli.options import Command, Invocation
-from modelkeep.cli.removed import agree, conclusion, kept_lines, planned
+from modelkeep.cli.removed import ask, conclusion, kept_lines, planned
 from modelkeep.cli.table import Table
 from modelkeep.hub.collect import CollectionPlan, preview
 from modelkeep.hub.remove import Removal
@@ -92,8 +92,7 @@ def command(
         found = preview(plan)
         _show(invocation, plan, found if dry_run else replace(found, dry_run=False), whole=True)
         return
-    if not invocation.yes:
-        agree(invocation, plan.remove, plan.bytes_planned)
+    ask(invocation, plan.remove, plan.bytes_planned)
     with invocation.output.progress("gc") as progress:
         removal = keep.collect(plan, progress)
     _show(invocation, plan, removal, whole=invocation.yes)

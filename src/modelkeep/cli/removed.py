@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 
 from modelkeep.cli import human
-from modelkeep.cli.failure import DeclinedError
+from modelkeep.cli.confirm import agree
 from modelkeep.cli.options import Invocation
 from modelkeep.cli.table import Table
-from modelkeep.errors import UsageError
 from modelkeep.hub.remove import KeptItem, RemovedItem
 
 _NAMED = 3
 
 
-def agree(invocation: Invocation, remove: Sequence[RemovedItem], bytes_planned: int) -> None:
+def ask(invocation: Invocation, remove: Sequence[RemovedItem], bytes_planned: int) -> None:
     """Show what goes and return if a person agrees."""
-    if not sys.stdin.isatty():
-        raise UsageError(
-            "nobody can be asked: stdin is not a terminal",
-            hint="--yes removes without asking, --dry-run shows what would go",
-        )
-    for line in planned(remove).plain():
-        invocation.output.tell(line)
-    if not invocation.output.ask(f"remove these, up to {human.size(bytes_planned)}?"):
-        raise DeclinedError("nothing was removed")
+    lines = planned(remove).plain()[1:]
+    agree(invocation, lines, f"remove these, up to {human.size(bytes_planned)}?")
 
 
 def planned(remove: Iterable[RemovedItem]) -> Table:

@@ -7,7 +7,7 @@ import click
 from modelkeep.cli import human
 from modelkeep.cli.document import fields
 from modelkeep.cli.options import REPO, Command, Invocation
-from modelkeep.cli.removed import agree, conclusion, kept_lines, planned
+from modelkeep.cli.removed import ask, conclusion, kept_lines, planned
 from modelkeep.hub.remove import Removal, preview
 
 
@@ -35,8 +35,7 @@ def command(invocation: Invocation, repos: tuple[str, ...], dry_run: bool) -> No
     if dry_run:
         _show(invocation, preview(plan))
         return
-    if not invocation.yes:
-        agree(invocation, plan.remove, plan.bytes_planned)
+    ask(invocation, plan.remove, plan.bytes_planned)
     _show(invocation, keep.remove(plan))
 
 
