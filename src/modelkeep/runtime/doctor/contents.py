@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from itertools import chain
 from shlex import quote
 
 from modelkeep.errors import ModelkeepError
 from modelkeep.fs.space import readable
 from modelkeep.hub.repo import Repo
+from modelkeep.hub.unsettled import in_blobs, in_snapshots
 from modelkeep.runtime.doctor.interface import Check, Finding, Status
 from modelkeep.runtime.doctor.subject import Subject
 from modelkeep.runtime.doctor.words import counted, some
-from modelkeep.store.roots import Root
+from modelkeep.store.roots import OWN_HUB, Root
 
 # What clients of all versions put beside repos; scanners know them.
 _KNOWN = (".locks", "blobs", "CACHEDIR.TAG", "version.txt")
@@ -95,13 +98,20 @@ class Unsettled(Check):
 
     def look(self, subject: Subject) -> Finding:
         """Add up what nobody has hashed yet."""
-        waiting = [repo for repo in subject.listing.repos if repo.bytes_unsettled]
-        if not waiting:
+        store, hub = subject.store, subject.hub
+        known = [root.paths() for root in store.roots if root.id == OWN_HUB]
+        referenced = known[0] if known else frozenset[str]()
+        waiting: dict[str, int] = {}
+        for repo in hub.repos():
+            with suppress(PermissionError):  # what is closed has a check of its own
+                found = chain(in_blobs(store, hub, repo, referenced), in_snapshots(hub, repo))
+                waiting[str(repo)] = sum(file.size for file in found)
+        repos = [repo for repo, size in waiting.items() if size]
+        if not repos:
             return self.ok("everything in the hub was hashed")
-        size = readable(sum(repo.bytes_unsettled for repo in waiting))
         return self.bad(
-            f"{size} in {counted(len(waiting), 'repo')} were brought by stock clients and neither"
-            f" verified nor shared: {some([repo.repo for repo in waiting])}",
+            f"{readable(sum(waiting.values()))} in {counted(len(repos), 'repo')} were brought by"
+            f" stock clients and neither verified nor shared: {some(repos)}",
             subject.command("settle"),
         )
 

@@ -6,7 +6,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from modelkeep.errors import ModelkeepError
-from modelkeep.runtime.doctor import contents, disk, loaders, permissions, remains, settings
+from modelkeep.runtime.doctor import (
+    contents,
+    disk,
+    loaders,
+    permissions,
+    remains,
+    settings,
+    sharing,
+)
 from modelkeep.runtime.doctor.interface import Check, Finding, Remedy, Status
 from modelkeep.runtime.doctor.subject import Subject, Unavailable
 
@@ -21,11 +29,11 @@ CHECKS: tuple[Check, ...] = (
     permissions.Owner(),
     permissions.Modes(),
     permissions.Sealed(),
-    permissions.DefaultAcl(),
-    permissions.Umask(),
-    permissions.ProtectedHardlinks(),
-    permissions.ClosedRepos(),
-    permissions.Trees(),
+    sharing.DefaultAcl(),
+    sharing.Umask(),
+    sharing.ProtectedHardlinks(),
+    sharing.ClosedRepos(),
+    sharing.Trees(),
     disk.FileSystem(),
     disk.OneFileSystem(),
     disk.Recorded(),

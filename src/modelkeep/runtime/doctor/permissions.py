@@ -1,18 +1,14 @@
-"""Whether those who share a keep can use it, and nobody else can."""
+"""Whose the folders of a keep are, who can work in them, and who can write into contents."""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from shlex import quote
 
-from modelkeep.fs import accounts, acl, durable, sharing
-from modelkeep.fs.oserrors import explained
-from modelkeep.hub import scan
+from modelkeep.fs import accounts, durable, sharing
 from modelkeep.runtime.doctor.interface import Check, Finding, Remedy, Status
 from modelkeep.runtime.doctor.subject import Folder, Subject
 from modelkeep.runtime.doctor.words import counted, some
@@ -92,7 +88,7 @@ class Modes(Check):
             "; ".join(evidence),
             f"{subject.command('doctor keep --fix')} does what you may; the rest as root:"
             f" chgrp -R {gid} {top}; find {top} -type d -exec chmod g+rwxs {{}} +",
-            *(self._remedy(subject, folder) for folder in wrong if _is_mine(folder)),
+            *(self._remedy(subject, folder) for folder in wrong if is_mine(folder)),
         )
 
     def _private(self, subject: Subject) -> Finding:
@@ -107,7 +103,7 @@ class Modes(Check):
             f"{counted(len(wrong), 'folder')} that you cannot use, or everybody can change:"
             f" {some([folder.path for folder in wrong])}",
             f"chmod -R u+rwX,o-w {quote(str(subject.directory))}",
-            *(self._remedy(subject, folder) for folder in wrong if _is_mine(folder)),
+            *(self._remedy(subject, folder) for folder in wrong if is_mine(folder)),
         )
 
     def _remedy(self, subject: Subject, folder: Folder) -> Remedy:
@@ -115,7 +111,7 @@ class Modes(Check):
         assert mode is not None
         return Remedy(
             f"give {folder.path} the mode {mode:o} instead of {folder.mode:o}",
-            partial(_share, subject.directory, folder.path, mode, umask_free=False),
+            partial(give_mode, subject.directory, folder.path, mode, umask_free=False),
         )
 
 
@@ -127,12 +123,14 @@ class Sealed(Check):
 
     def look(self, subject: Subject) -> Finding:
         """Look at the mode of every blob."""
-        count, mine, others = 0, [], 0
-        for digest, status in subject.store.blobs():
+        count = others = 0
+        mine = []
+        for entry in subject.store.entries():
             count += 1
-            if status.st_mode & _WRITE:
+            status = entry.stat(follow_symlinks=False)
+            if status.st_mode & _WRITE and stat.S_ISREG(status.st_mode):
                 if status.st_uid == os.geteuid():
-                    mine.append(subject.layout.blob(digest))
+                    mine.append(Path(entry.path))
                 else:
                     others += 1
         if not (mine or others):
@@ -148,149 +146,6 @@ class Sealed(Check):
         )
 
 
-class DefaultAcl(Check):
-    """What clients with any umask make in a group keep, the group can use."""
-
-    id = "keep.acl"
-    severity = Status.WARN
-
-    def look(self, subject: Subject) -> Finding:
-        """Look for the default ACL of every folder."""
-        if not subject.is_group:
-            return self.skip("a private keep needs none")
-        folders = [folder for folder in subject.folders if not folder.fixed]
-        lacking = [folder for folder in folders if not _lets_group_write(Path(folder.path))]
-        if not lacking:
-            return self.ok(f"{counted(len(folders), 'folder')} with a default ACL for the group")
-        if subject.is_writable and not _has_acls(subject.layout.tmp):
-            kind = subject.capabilities.fs_type
-            return self.bad(
-                f"this file system ({kind}) has no ACLs: what stock clients make is closed to the"
-                " group unless their umask is 002",
-                "umask 002 for all who use it, in shells and containers",
-            )
-        top = quote(str(subject.directory))
-        return self.bad(
-            f"{counted(len(lacking), 'folder')} without a default ACL for the group:"
-            f" {some([folder.path for folder in lacking])}",
-            f"{subject.command('doctor keep --fix')}, or as root:"
-            f" find {top} -type d -exec setfacl -m d:u::rwx,d:g::rwx,d:o::rx {{}} +",
-            *(
-                Remedy(
-                    f"let what is made in {folder.path} be for the group",
-                    partial(
-                        _share,
-                        subject.directory,
-                        folder.path,
-                        (folder.mode | 0o2070) & ~stat.S_IWOTH,
-                        umask_free=True,
-                    ),
-                )
-                for folder in lacking
-                if _is_mine(folder)
-            ),
-        )
-
-
-class Umask(Check):
-    """What this shell's clients make in a group keep, the group can use."""
-
-    id = "keep.umask"
-    severity = Status.WARN
-
-    def look(self, subject: Subject) -> Finding:
-        """Read the umask; where folders have a default ACL it does not count."""
-        if not subject.is_group:
-            return self.skip("it does not count in a private keep")
-        mask = _umask()
-        if mask is None:
-            return self.skip("this system does not tell the umask")
-        if not mask & stat.S_IRWXG:
-            return self.ok(f"{mask:03o}")
-        if _lets_group_write(subject.hub.directory):
-            return self.ok(f"{mask:03o}, and the hub's default ACL overrides it")
-        return self.bad(
-            f"{mask:03o}: what clients of this shell make in {subject.hub.directory} is closed to"
-            " the group",
-            "umask 002, in the start-up file of your shell",
-        )
-
-
-class ProtectedHardlinks(Check):
-    """Only owners can make hard links to blobs."""
-
-    id = "keep.protected_hardlinks"
-    severity = Status.WARN
-
-    def look(self, subject: Subject) -> Finding:
-        """Read the kernel's switch."""
-        try:
-            value = (subject.kernel / "fs/protected_hardlinks").read_text().strip()
-        except OSError:
-            return self.skip("this kernel has no fs.protected_hardlinks")
-        if value == "1":
-            rest = "; what others stored is linked by other ways" if subject.is_group else ""
-            return self.ok(f"fs.protected_hardlinks is 1{rest}")
-        return self.bad(
-            f"fs.protected_hardlinks is {value}: any local user can link blobs to places of his"
-            " own, and gc then gets no space back",
-            "sysctl -w fs.protected_hardlinks=1, as root",
-        )
-
-
-class ClosedRepos(Check):
-    """Every repo in the hub lets this caller in."""
-
-    id = "keep.closed_repos"
-
-    def look(self, subject: Subject) -> Finding:
-        """List the keep; repos of one's own that are closed to the group count as well."""
-        closed = subject.listing.closed
-        shut = [
-            folder
-            for folder in subject.folders
-            if subject.is_group and _is_mine(folder) and not folder.mode & 0o040
-        ]
-        if not (closed or shut):
-            return self.ok(f"{counted(len(subject.listing.repos), 'repo')} that can be read")
-        paths = [*(each.path for each in closed), *(folder.path for folder in shut)]
-        fixes = [f"{each.owner}, or root: {each.fix}" for each in closed[:1]]
-        return self.bad(
-            f"{counted(len(paths), 'folder')} closed to those who share the keep: {some(paths)}",
-            fixes[0] if fixes else subject.command("doctor keep --fix"),
-        )
-
-
-class Trees(Check):
-    """Everybody who can read the hub can read the notes of what commits hold."""
-
-    id = "keep.trees"
-    severity = Status.WARN
-
-    def look(self, subject: Subject) -> Finding:
-        """Look at the modes of trees/*.json; stock clients make them 0600."""
-        if not subject.is_group:
-            return self.skip("nobody else reads a private keep")
-        closed = list(_closed_notes(subject.folders))
-        if not closed:
-            return self.ok("all notes of commits can be read by the group")
-        paths = [path for path, _ in closed]
-        hub = quote(str(subject.hub.directory))
-        return self.bad(
-            f"{counted(len(paths), 'note')} of commits that only their owner can read:"
-            f" {some(paths)}",
-            f"{subject.command('doctor keep --fix')}, or: chmod a+r {hub}/*/trees/*.json",
-            *(
-                Remedy(
-                    f"let everybody who can read the hub read {path}",
-                    partial(_open_to_readers, path),
-                )
-                for path, uid in closed
-                if uid == os.geteuid()
-            ),
-        )
-
-
 def _wanted(subject: Subject, folder: Folder) -> int | None:
     """Return the mode a folder of a group keep should have; None where it serves."""
     mode = folder.mode
@@ -301,53 +156,12 @@ def _wanted(subject: Subject, folder: Folder) -> int | None:
     return None if mode & needed == needed and not mode & stat.S_IWOTH else right
 
 
-def _is_mine(folder: Folder) -> bool:
-    return os.geteuid() in (0, folder.status.st_uid)
-
-
-def _lets_group_write(directory: Path) -> bool:
-    granted = acl.default_mode(directory)
-    return granted is not None and granted & stat.S_IRWXG == stat.S_IRWXG
-
-
-def _has_acls(scratch: Path) -> bool:
-    probe = durable.temporary_beside(scratch / "acl")
-    with explained("trying a default ACL", scratch):
-        probe.mkdir()
-        try:
-            return acl.set_default(probe, 0o775)
-        finally:
-            probe.rmdir()
-
-
-def _umask() -> int | None:
-    """Return the umask without changing it, which other threads would notice."""
-    with suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("Umask:"):
-                return int(line.split()[1], 8)
-    return None
-
-
-def _closed_notes(folders: Iterable[Folder]) -> Iterable[tuple[str, int]]:
-    for folder in folders:
-        if folder.path.endswith("/trees"):
-            with suppress(OSError):
-                for entry in scan.entries(folder.path):
-                    status = entry.stat(follow_symlinks=False)
-                    if stat.S_ISREG(status.st_mode) and not status.st_mode & stat.S_IRGRP:
-                        yield entry.path, status.st_uid
-
-
-def _open_to_readers(path: str) -> None:
-    with explained("opening a note of a commit", Path(path)):
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            durable.set_mode(fd, _READABLE)
-        finally:
-            os.close(fd)
-
-
-def _share(top: Path, folder: str, mode: int, umask_free: bool) -> None:
+def give_mode(top: Path, folder: str, mode: int, *, umask_free: bool) -> None:
+    """Give a folder below `top` a mode, and with `umask_free` the default ACL that goes with it."""
     sharing.refuse_planted(top, Path(folder))
     sharing.share(Path(folder), mode, umask_free=umask_free)
+
+
+def is_mine(folder: Folder) -> bool:
+    """Tell whether this caller can change the mode of a folder."""
+    return os.geteuid() in (0, folder.status.st_uid)
