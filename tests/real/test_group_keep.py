@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,10 +11,11 @@ from pathlib import Path
 
 import pytest
 from tests.clients import CLIENTS
-from tests.filesystems import public_directory, ramfs
+from tests.filesystems import as_user, public_directory, ramfs
 from tests.models import TINY, random_bytes
 from tests.real.people import GROUP, Team, team
 
+from modelkeep.hub.fetch.partials import open_partial
 from modelkeep.store.digest import hash_bytes
 
 pytestmark = pytest.mark.real
@@ -83,8 +85,8 @@ def closed_to_the_group(people: Team) -> list[str]:
     for base, folders, names in os.walk(people.site.keep.directory):
         for path in (Path(base, name) for name in [*folders, *names]):
             status = path.lstat()
-            private = path.is_relative_to(layout.partials) and path != layout.partials
-            if path.is_symlink() or private:
+            unfinished = path.is_relative_to(layout.partials) and path.is_file()
+            if path.is_symlink() or unfinished:
                 continue
             wanted = 0o444 if path.is_file() else 0o755 if path in fixed else 0o2775
             if status.st_mode & wanted != wanted or status.st_gid != GROUP:
@@ -206,6 +208,23 @@ def test_a_blob_of_another_is_healed(people: Team) -> None:
     assert stored.read_bytes() == in_hub(people, "fine", stored).read_bytes() == weights
     assert stored.stat().st_uid == people.bob.uid
     assert stat.S_IMODE(stored.stat().st_mode) == 0o444
+
+
+def test_what_one_left_half_fetched_another_removes(people: Team) -> None:
+    partials, digest = people.site.keep.store.layout.partials, hash_bytes(b"half", "sha256")
+
+    def begin() -> None:
+        os.umask(0o077)
+        open_partial(partials, digest, 1000, locked=True).close()
+
+    as_user(people.ada.uid, begin, gid=GROUP)
+    (left,) = partials.iterdir()
+    with pytest.raises(PermissionError):  # what came by one user's token is not another's yet
+        as_user(people.bob.uid, (left / "content").read_bytes, gid=GROUP)
+
+    as_user(people.bob.uid, lambda: shutil.rmtree(left), gid=GROUP)
+
+    assert not left.exists()
 
 
 def test_all_pull_the_same_at_once(people: Team) -> None:

@@ -24,7 +24,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from modelkeep.fs import durable, identity
+from modelkeep.fs import durable, identity, sharing
 from modelkeep.fs.clock import now_ns
 from modelkeep.fs.identity import ProcessId
 from modelkeep.fs.oserrors import explained
@@ -253,6 +253,7 @@ def _start(directory: Path, digest: Digest, size: int, me: ProcessId) -> Partial
     path = _fresh_path(directory, digest)
     with explained("starting a download", path):
         path.mkdir(mode=0o700)
+        sharing.inherit(path)  # what is left here others may have to remove
         # Not synced: after a power cut there is nothing worth recording until the first sync.
         (path / "ranges").write_bytes(_record_text(digest, size, me, Spans(), Spans()))
     reach("fetch:started")
