@@ -234,8 +234,27 @@ def test_one_copy_is_left(keep: Keep, a: Path, tmp_path: Path) -> None:
 
     adopted = adopt(keep, a, *copies, merge=True)
 
-    everything = [keep.directory, *(one.set_aside for one in adopted if one.set_aside)]
+    parts = [keep.store.layout.blobs, keep.hub.directory]
+    everything = [*parts, *(one.set_aside for one in adopted if one.set_aside)]
     assert disk_bytes(*everything) < before / 3.9
     assert sum(status.st_size for _, status in keep.store.blobs()) == sum(
         len(data) for data in {data for revision in IN_A for data in revision.files.values()}
     )
+
+
+def test_what_was_shared_first_and_merged_then_goes_back_all_the_way(
+    keep: Keep, a: Path, b: Path
+) -> None:
+    adopt(keep, b)
+    before = picture(a)
+    adopt(keep, a)
+    between = picture(a)
+    adopt(keep, a, merge=True)
+
+    undo(keep)
+    assert picture(a) == between
+    adopt(keep, a, merge=True)
+    assert len(undo(keep, a)) == 2
+
+    assert picture(a) == before
+    assert shares_nothing(keep, a)

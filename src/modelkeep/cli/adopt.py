@@ -45,7 +45,7 @@ def command(
     undo: bool,
     dry_run: bool,
 ) -> int:
-    """Take existing caches into the keep, so that nothing is stored twice.
+    """Take existing caches into the keep, by sharing or merging.
 
     A cache stays where it is and shares its files with the keep: what the keep has gives its space
     back, the rest is the keep's from now on. `--merge` goes further: all repos move into the keep's
@@ -62,7 +62,8 @@ def command(
     if undo:
         _undo(invocation, invocation.open_keep(), caches, dry_run)
         return 0
-    return _adopt(invocation, invocation.open_keep(create=True), caches, merge, share, dry_run)
+    keep = invocation.open_keep(create=not dry_run)
+    return _adopt(invocation, keep, caches, merge, share, dry_run)
 
 
 def _adopt(
@@ -124,6 +125,8 @@ def _undo(invocation: Invocation, keep: Keep, caches: Sequence[Path], dry_run: b
         ],
         quiet=[str(one.cache) for one in done],
     )
+    if not dry_run:
+        invocation.output.remark("what nothing uses any more leaves the keep with: modelkeep gc")
 
 
 def _confirm(invocation: Invocation, lines: Sequence[str], question: str, declined: str) -> None:

@@ -72,7 +72,10 @@ class Adopting(OpenKeep):
 
         given = [list(names(Path(cache))) for cache in caches]
         journals = undoing.to_undo(self.store, given)
-        return tuple(undoing.plan(self.store, journal) for journal in journals)
+        return tuple(
+            undoing.plan(self.store, journal, journals[:number])
+            for number, journal in enumerate(journals)
+        )
 
     def undo(self, plan: UndoPlan, progress: Progress | None = None) -> Undone:
         """Carry out what `plan_undo` decided for one adoption."""

@@ -35,7 +35,8 @@ FINISHED, UNDONE, SET_ASIDE = "finished", "undone", "set_aside"
 class Entry:
     """One path of a cache, relative to it, as it was; NEW is one that was not there.
 
-    `digest` names the content of a file that the store is to have.
+    `digest` names the content of a file that the store is to have, `shared` tells that it had the
+    store's inode already.
     """
 
     path: str
@@ -49,9 +50,17 @@ class Entry:
     uid: int = 0
     gid: int = 0
     digest: str | None = None
+    shared: bool = False
 
     @classmethod
-    def of(cls, path: str, status: os.stat_result, digest: Digest | None = None) -> Entry:
+    def of(
+        cls,
+        path: str,
+        status: os.stat_result,
+        digest: Digest | None = None,
+        *,
+        shared: bool = False,
+    ) -> Entry:
         """Describe a file, or a folder, by its status."""
         return cls(
             path=path,
@@ -65,6 +74,7 @@ class Entry:
             uid=status.st_uid,
             gid=status.st_gid,
             digest=str(digest) if digest else None,
+            shared=shared,
         )
 
     def is_same_file(self, status: os.stat_result) -> bool:

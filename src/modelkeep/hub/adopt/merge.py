@@ -95,7 +95,7 @@ class _Merger:
     def take_in(self, stock: Inventory, files: Iterable[Found]) -> None:
         """Bring files into the store, and the repos they belong to into the hub."""
         files = list(files)
-        self._journal.add(entries(stock, files, stock.directory))
+        self._journal.add(entries(self._store, stock, files))
         sharer = Sharer(
             self._store, stock.directory, self._upstream, self._progress, keep_apart=True
         )

@@ -37,7 +37,7 @@ def locate(given: Path, keep: Path) -> Place:
     Raises NotFoundError, AccessError for somebody else's, UsageError for what is no cache.
     """
     with explained("looking at", given):
-        hub, directory = (keep / "hub").resolve(), given.resolve()
+        hub, directory = real(keep / "hub"), real(given)
         if not directory.is_dir():
             raise NotFoundError(
                 f"there is no cache at `{given}`",
@@ -45,14 +45,19 @@ def locate(given: Path, keep: Path) -> Place:
                 path=given,
             )
     inner = given / "hub"
-    if directory == hub or (directory != keep.resolve() and inner.resolve() == hub):
+    if directory == hub or (directory != real(keep) and real(inner) == hub):
         if any(path.is_symlink() for path in (given, inner)):
             return Place(hub, merged=True)
         raise UsageError(f"`{given}` is the keep's own hub: it is in the keep", path=given)
     place = _find(given, directory)
-    _refuse_keeps(given, place.directory, keep.resolve())
+    _refuse_keeps(given, place.directory, real(keep))
     _refuse_foreign(place.directory)
     return place
+
+
+def real(path: Path) -> Path:
+    """Return a path without links; `Path.resolve` raises what is no `OSError` where they loop."""
+    return Path(os.path.realpath(path))
 
 
 def names(given: Path) -> Iterator[Path]:
@@ -60,7 +65,7 @@ def names(given: Path) -> Iterator[Path]:
     for start in (given, given / "hub"):
         path = start.absolute()
         for _ in range(_LINKS):
-            path = path.parent.resolve() / path.name
+            path = real(path.parent) / path.name
             yield path
             if not path.is_symlink():
                 break
@@ -73,7 +78,7 @@ def _find(given: Path, directory: Path) -> Place:
             return Place(directory)
         if (directory / DOWNLOADS).is_dir():
             return Place(directory, plain=True)
-        inner = (directory / "hub").resolve()
+        inner = real(directory / "hub")
         if inner.is_dir() and _is_hub(inner):
             return Place(inner)
     if any(path.suffix == ".json" and path.with_suffix("").is_file() for path in _files(directory)):

@@ -56,7 +56,7 @@ def share(store: Store, plan: Plan, upstream: str | None, progress: Progress) ->
         new = journal is None
         progress.started(len(plan.pending), total(plan.pending))
         journal = journal or Journal.begin(store, plan.cache, merge=False)
-        journal.add(entries(plan.stock, plan.files, plan.directory))
+        journal.add(entries(store, plan.stock, plan.pending))
         refer(root, ((found.digest, found.path) for found in plan.files))
         rungs = PLAIN_RUNGS if plan.plain else CACHE_RUNGS
         sharer = Sharer(store, plan.directory, upstream, progress, rungs=rungs)
@@ -96,9 +96,12 @@ def report(
     )
 
 
-def entries(stock: Inventory, files: Iterable[Found], directory: Path) -> list[Entry]:
+def entries(store: Store, stock: Inventory, files: Iterable[Found]) -> list[Entry]:
     """Return what is to be noted of files, and of the folders whose times change with them."""
-    noted = [Entry.of(found.path, found.status, found.digest) for found in files]
+    directory, noted = stock.directory, []
+    for found in files:
+        shared = durable.is_inode(store.path(found.digest), found.status)
+        noted.append(Entry.of(found.path, found.status, found.digest, shared=shared))
     folders = {Path(entry.path).parent for entry in noted}
     folders |= {Path(pointer.use.repo.folder, "blobs") for pointer in stock.dangling}
     for folder in sorted(folders):

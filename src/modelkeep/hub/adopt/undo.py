@@ -86,16 +86,18 @@ def to_undo(store: Store, given: list[list[Path]]) -> list[Journal]:
     return sorted(chosen, key=lambda journal: journal.folder.name, reverse=True)
 
 
-def plan(store: Store, journal: Journal) -> UndoPlan:
-    """Look at what is there and decide. Changes nothing. AccessError for somebody else's cache."""
+def plan(store: Store, journal: Journal, newer: Iterable[Journal] = ()) -> UndoPlan:
+    """Look at what is there and decide. Changes nothing. AccessError for somebody else's cache.
+
+    `newer` are journals that are going to be undone before this one.
+    """
     if journal.uid != os.geteuid():
         raise AccessError(
             f"`{journal.cache}` was adopted by uid {journal.uid}",
             hint="let them run it: modelkeep adopt --undo " + quote(str(journal.cache)),
             path=journal.cache,
         )
-    directory = _directory(journal)
-    merged = directory != journal.cache
+    directory = _directory([journal, *newer])
     restored, skipped, lost = [], [], []
     for entry in journal.entries.values():
         path = directory / entry.path
@@ -106,55 +108,64 @@ def plan(store: Store, journal: Journal) -> UndoPlan:
         try:
             now = path.lstat()
         except FileNotFoundError:
-            if not merged:
+            if directory == journal.cache:
                 skipped.append(Skipped(str(path), "it was removed since"))
             elif store.has_sound(digest):
                 restored.append((entry, blob))
             else:
                 lost.append(_lost(store, digest, journal.cache / entry.path))
             continue
+        if entry.shared:
+            continue  # it shared the store's inode before, and goes on doing so
         if durable.is_inode(blob, now) or _has_clone(store, entry, path, blob):
             restored.append((entry, path))
         elif not entry.is_same_file(now) and not entry.looks_like(now):
             skipped.append(Skipped(str(path), "it was replaced since; left as it is"))
-    needed = 0 if store.capabilities.reflink else _bytes(restored)
+    own = [(entry, source) for entry, source in restored if not entry.shared]
+    needed = 0 if store.capabilities.reflink else _bytes(own)
     return UndoPlan(journal, directory, tuple(restored), tuple(skipped), tuple(lost), needed)
 
 
-def undo(store: Store, plan: UndoPlan, progress: Progress) -> Undone:
-    """Give a cache back. NotFoundError, and nothing is changed, where something of it is lost."""
-    journal = plan.journal
-    if plan.lost:
-        first = plan.lost[0]
-        raise NotFoundError(
-            f"{len(plan.lost)} file(s) of `{journal.cache}` are no longer in the keep, such as"
-            f" `{first.path}`",
-            hint=first.reason,
-            path=first.path,
-        )
+def undo(store: Store, agreed: UndoPlan, progress: Progress) -> Undone:
+    """Give a cache back. NotFoundError, and nothing is changed, where something of it is lost.
+
+    What stands there now counts, not what stood there when somebody agreed.
+    """
+    journal = agreed.journal
     with working_on(store, journal.cache):
-        require_free(
-            plan.directory, plan.bytes_needed, doing=f"giving `{journal.cache}` its files back"
-        )
-        progress.started(len(plan.restored), _bytes(plan.restored))
+        decided = plan(store, journal)
+        _refuse_lost(decided)
+        needed, doing = decided.bytes_needed, f"giving `{journal.cache}` its files back"
+        require_free(decided.directory, needed, doing=doing)
+        progress.started(len(decided.restored), _bytes(decided.restored))
         groups: dict[tuple[int, int], Path] = {}
-        linker = Linker((LinkMode.REFLINK, LinkMode.COPY))
-        for entry, source in plan.restored:
-            path = plan.directory / entry.path
+        for entry, source in decided.restored:
+            path = decided.directory / entry.path
             twin = groups.get((entry.device, entry.inode)) if entry.links > 1 else None
-            if twin is not None:
-                _link(store, twin, path)
+            if entry.shared or twin is not None:
+                _link(store, twin or source, path)
             else:
-                _restore(store, linker, source, path, entry, progress)
+                _restore(store, source, path, entry, progress)
                 groups[entry.device, entry.inode] = path
             reach("undo:restored")
-        _restore_the_rest(plan)
+        _restore_the_rest(decided)
         if journal.set_aside is not None:
             swap.put_back(journal.cache, journal.set_aside)
         _forget(store, journal)
         journal.note(UNDONE)
         shutil.rmtree(journal.folder)
-    return undone(plan)
+    return undone(decided)
+
+
+def _refuse_lost(plan: UndoPlan) -> None:
+    if plan.lost:
+        first = plan.lost[0]
+        raise NotFoundError(
+            f"{len(plan.lost)} file(s) of `{plan.journal.cache}` are no longer in the keep, such as"
+            f" `{first.path}`",
+            hint=first.reason,
+            path=first.path,
+        )
 
 
 def undone(plan: UndoPlan, *, dry_run: bool = False) -> Undone:
@@ -168,23 +179,27 @@ def undone(plan: UndoPlan, *, dry_run: bool = False) -> Undone:
     )
 
 
-def _directory(journal: Journal) -> Path:
-    """Return where the files of the cache lie now; NotFoundError where that is another folder."""
-    place = swap.folder_of(journal.cache, journal.set_aside)
-    if place is not None and place.stat().st_ino == journal.inode:
-        return place
+def _directory(journals: Iterable[Journal]) -> Path:
+    """Return where the files of the first journal's cache lie now; the others are newer ones.
+
+    NotFoundError where that is another folder.
+    """
+    first, *newer = journals
+    for journal in (first, *newer):
+        place = swap.folder_of(first.cache, journal.set_aside)
+        if place is not None and place.stat().st_ino == first.inode:
+            return place
     raise NotFoundError(
-        f"`{journal.cache}` is no longer the folder that was adopted",
-        hint=f"what it held is noted in `{journal.folder}`",
-        path=journal.cache,
+        f"`{first.cache}` is no longer the folder that was adopted",
+        hint=f"what it held is noted in `{first.folder}`",
+        path=first.cache,
     )
 
 
-def _restore(
-    store: Store, linker: Linker, source: Path, path: Path, entry: Entry, progress: Progress
-) -> None:
+def _restore(store: Store, source: Path, path: Path, entry: Entry, progress: Progress) -> None:
     """Give a path bytes of its own, with the mode, owner and times it had, by one rename."""
     durable.make_dirs(path.parent)
+    linker = Linker((LinkMode.REFLINK, LinkMode.COPY))
     with (
         built(store, linker, source, mode=0o600, progress=progress.advanced) as (scratch, _),
         explained("giving a file back", path),
