@@ -54,7 +54,7 @@ def test_without_evict_the_pull_is_refused_and_says_what_to_do(two: Keep) -> Non
     with pytest.raises(NoSpaceError) as caught:
         keep.pull("org/next")
     assert "needs 2.1 MB, and the keep may take 5.0 MB" in caught.value.message
-    assert "modelkeep gc --keep-under 2.9MB" in (caught.value.hint or "")
+    assert "modelkeep gc --keep-under 2MB" in (caught.value.hint or "")
     assert there(keep) == ["org/new", "org/old"]
 
 
@@ -71,7 +71,7 @@ def test_with_evict_the_least_recently_used_goes_and_it_is_said(two: Keep) -> No
 
     assert [item.name for item in pulled.evicted] == [f"org/old@{commit}"]
     assert pulled.evicted[0].bytes >= 2 * MIB
-    assert notes == [f"removed org/old@{commit} for the budget: 2.1 MB"]
+    assert notes == [f"evicted org/old@{commit}, 2.1 MB"]
     assert there(keep) == ["org/new", "org/next"]
     assert loaded(keep, "org/next")["w.bin"] == random_bytes(2 * MIB, 2)
 

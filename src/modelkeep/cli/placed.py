@@ -30,10 +30,6 @@ def report(invocation: Invocation, pulled: Pulled, revision: str | None) -> None
         f"{repo}@{revision}  {human.commit(pulled.commit)}  {what}",
         f"  {fetched(pulled)}, {stored}, {saved}",
     ]
-    if pulled.evicted:
-        gone = human.size(sum(item.bytes for item in pulled.evicted))
-        names = ", ".join(item.name for item in pulled.evicted)
-        lines.append(f"  removed {gone} for the budget: {names}")
     if pulled.files_placed:
         lines.append(f"  placed  {placement(pulled.modes)}")
     elif pulled.files:

@@ -15,6 +15,7 @@ from modelkeep.store.store import Store
 
 # What was planned may be in use by the time it should go; then something else goes.
 _ROUNDS = 3
+_MB = 10**6
 
 
 class Budget:
@@ -60,9 +61,7 @@ class Budget:
             for item in removal.remove:
                 if item.kind == "revision":
                     self.evicted.append(item)
-                    self._progress.note(
-                        f"removed {item.name} for the budget: {readable(item.bytes)}"
-                    )
+                    self._progress.note(f"evicted {item.name}, {readable(item.bytes)}")
         raise self._refusal(needed, doing, "what could go is in use", "try again later")
 
     def _require_room(
@@ -70,8 +69,9 @@ class Budget:
     ) -> None:
         if needed > self._limit:
             raise self._refusal(needed, doing, None, "raise `budget` in keep.toml")
-        goal = readable(self._limit - needed).replace(" ", "")
-        by_hand = f"make room: modelkeep gc --keep-under {goal}"
+        goal = self._limit - needed
+        text = f"{goal // _MB}MB" if goal >= _MB else str(goal)  # never rounded up
+        by_hand = f"make room: modelkeep gc --keep-under {text}"
         if not self._evict:
             raise self._refusal(
                 needed,
