@@ -148,15 +148,15 @@ def _of_processes(machine: Machine) -> Iterator[Place]:
         if not namespace or namespace == here:
             yield from found
             continue
-        if namespace not in views:
-            views[namespace] = View(Path(folder), ours)
-            yield from _in_container(views[namespace], os.path.basename(folder))
-        view = views[namespace]
+        view = views.get(namespace) or View(Path(folder), ours)
         yield from (
             Place(view.here(place.path), place.found_by)
             for place in found
             if place.path.startswith("/")
         )
+        if namespace not in views:
+            views[namespace] = view
+            yield from _in_container(view, os.path.basename(folder))
 
 
 def _in_container(view: View, pid: str) -> Iterator[Place]:

@@ -191,8 +191,8 @@ class Place(Check):
 
     def look(self, subject: Subject) -> Finding:
         """Look for added models in a keep below the cache folder."""
-        caches = cache_home(subject.environ)
-        if not inside(str(subject.directory), caches):
+        keep, caches = subject.layout.root.parent, cache_home(subject.environ)
+        if not inside(str(keep), caches):
             return self.ok(f"not below {caches}")
         added = [repo.repo for repo in subject.listing.repos if repo.source == LOCAL]
         if not added:

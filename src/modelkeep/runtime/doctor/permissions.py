@@ -98,9 +98,9 @@ class Modes(Check):
             if folder.mode & stat.S_IWOTH or folder.mode & _OWNER != _OWNER
         ]
         if not wrong:
-            return self.ok(f"{counted(len(subject.folders), 'folder')} that only you can change")
+            return self.ok(f"{counted(len(subject.folders), 'folder')} that not everybody can change")
         return self.bad(
-            f"{counted(len(wrong), 'folder')} that you cannot use, or everybody can change:"
+            f"{counted(len(wrong), 'folder')} that their owner cannot use, or everybody can change:"
             f" {some([folder.path for folder in wrong])}",
             f"chmod -R u+rwX,o-w {quote(str(subject.directory))}",
             *(self._remedy(subject, folder) for folder in wrong if is_mine(folder)),
