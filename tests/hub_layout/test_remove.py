@@ -11,6 +11,7 @@ from huggingface_hub import scan_cache_dir, snapshot_download
 
 from modelkeep.errors import NotFoundError
 from modelkeep.keep import Keep
+from modelkeep.store.digest import hash_bytes
 from tests.filesystems import loop
 from tests.hub import Hub, Repository
 from tests.keeping import held_by
@@ -79,6 +80,22 @@ def test_what_another_repo_uses_stays(keep: Keep, pair: tuple[Repository, Reposi
     assert keep.verify().ok
     with pytest.raises(NotFoundError):
         keep.plan_removal(one.id)
+
+
+def test_what_a_lease_on_another_repo_holds_is_not_promised(
+    keep: Keep, pair: tuple[Repository, Repository]
+) -> None:
+    one, two = pair
+    keep.remove(keep.plan_removal(two.id))
+    weights = hash_bytes(SHARED, "sha256")
+    keep.store.leases.take("org/three@main", [weights])
+
+    plan = keep.plan_removal(one.id)
+    removal = keep.remove(plan)
+
+    assert removal.bytes_freed == plan.bytes_planned < len(SHARED)
+    assert removal.bytes_pending >= len(SHARED)
+    assert keep.store.has(weights)
 
 
 def test_one_revision_goes_and_the_other_stays(keep: Keep, tiny_repo: Repository) -> None:

@@ -17,7 +17,7 @@ from modelkeep.fs.space import allocated_bytes
 from modelkeep.fs.syncpoint import reach
 from modelkeep.hub import use
 from modelkeep.hub.cache import HubCache
-from modelkeep.hub.hide import give_up, hide, is_own, remove_folder
+from modelkeep.hub.hide import give_up, hide, is_own, pointed, remove_folder
 from modelkeep.hub.holds import hold_on
 from modelkeep.hub.repo import Repo
 from modelkeep.hub.scan import scan_all
@@ -100,7 +100,7 @@ def plan(store: Store, hub: HubCache, targets: Iterable[tuple[Repo, str | None]]
     items, counted = [], set[str]()
     for part in repos:
         for commit in part.commits:
-            names = _pointed(hub, part.repo, [commit]).intersection(part.blobs)
+            names = pointed(hub, part.repo, [commit]).intersection(part.blobs)
             items.append(
                 RemovedItem(
                     kind="revision",
@@ -145,9 +145,7 @@ def execute(store: Store, hub: HubCache, plan: RemovalPlan) -> Removal:
             going.append(part)
     freed = pending = 0
     for part in going:
-        for name in part.blobs:
-            freed += give_up(store, hub, part.repo, name)
-            reach("remove:blob")
+        freed += give_up(store, hub, part.repo, part.blobs)
     references = ReferenceIndex(store.roots)
     reasons: Counter[str] = Counter()
     for digest in filter(None, map(Digest.from_etag, _names(going))):
@@ -161,7 +159,7 @@ def execute(store: Store, hub: HubCache, plan: RemovalPlan) -> Removal:
     for part in going:
         if part.whole_repo:
             # Last: as long as it stands, the same command finds what is left to do.
-            remove_folder(hub.folder(part.repo))
+            remove_folder(store, hub, part.repo)
     kept += [KeptItem(f"{count} blob(s)", reason) for reason, count in reasons.most_common()]
     gone = {f"{part.repo}@{commit}" for part in going for commit in part.commits}
     return Removal(
@@ -193,7 +191,7 @@ def _chosen(hub: HubCache, repo: Repo, revision: str | None) -> list[str]:
 def _of_repo(store: Store, hub: HubCache, repo: Repo, chosen: set[str]) -> RepoRemoval:
     staying = [commit for commit in hub.commits(repo) if commit not in chosen]
     if staying:
-        blobs = _pointed(hub, repo, chosen) - _pointed(hub, repo, staying)
+        blobs = pointed(hub, repo, chosen) - pointed(hub, repo, staying)
     else:
         blobs = _all_blobs(store, hub, repo)
     refs = hub.refs(repo).items()
@@ -217,6 +215,7 @@ def _freeable(store: Store, hub: HubCache, repos: Iterable[RepoRemoval]) -> dict
         for name in part.blobs:
             going.setdefault(name, []).append(hub.folder(part.repo) / "blobs" / name)
     references = ReferenceIndex(store.roots)
+    leases = store.leases.look()
     sizes = {}
     for name, paths in going.items():
         here = list(filter(None, map(_status, paths)))
@@ -225,7 +224,7 @@ def _freeable(store: Store, hub: HubCache, repos: Iterable[RepoRemoval]) -> dict
         if digest is None:
             continue
         blob = store.path(digest)
-        if references.alive(digest, blob, besides=paths) is not None:
+        if references.alive(digest, blob, besides=paths) or leases.protects(digest):
             continue
         stored = _status(blob)
         if stored is None:
@@ -245,16 +244,6 @@ def _all_blobs(store: Store, hub: HubCache, repo: Repo) -> frozenset[str]:
         if digest is not None and store.has(digest):
             names.add(digest.etag)
     return frozenset(names)
-
-
-def _pointed(hub: HubCache, repo: Repo, commits: Iterable[str]) -> frozenset[str]:
-    """Return the names of the blobs that snapshots point to."""
-    return frozenset(
-        path.readlink().name
-        for commit in commits
-        for path in hub.snapshot(repo, commit).rglob("*")
-        if path.is_symlink()
-    )
 
 
 def _status(path: Path) -> os.stat_result | None:
