@@ -35,7 +35,7 @@ class Site:
         return keep, first, write(folder / "cache", *IN_A)
 
     def steps(self, act: Callable[[Keep, Path], object]) -> list[str]:
-        """Where an adoption can be killed. What comes later than the first time is up to threads."""
+        """Where an adoption can be killed; what comes a second time is up to threads."""
         keep, _, cache = self.fresh()
         return forks.steps(partial(act, keep, cache), self.base / "log", last=False)
 

@@ -189,18 +189,23 @@ def test_what_comes_between_the_look_and_the_swap_comes_along(keep: Keep, a: Pat
     assert loads(a, [*IN_A, later])
 
 
-def test_every_path_resolves_at_every_moment(keep: Keep, a: Path) -> None:
-    (plan,) = keep.plan_adoption([a], merge=True, share=True)
+@pytest.mark.parametrize("merge", [False, True])
+def test_every_path_resolves_at_every_moment(keep: Keep, a: Path, b: Path, merge: bool) -> None:
+    adopt(keep, b)
     files = [
         (a / revision.folder / "snapshots" / revision.commit / path, data)
         for revision in IN_A
         for path, data in revision.files.items()
     ]
-    child = forks.start(lambda: keep.adopt(plan))
-    looks = 0
-    while not a.is_symlink() or looks < 20:
+
+    def there_and_back() -> None:
+        for _ in range(5):
+            adopt(keep, a, merge=merge)
+            undo(keep, a)
+
+    child = forks.start(there_and_back)
+    while os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
         assert [path.read_bytes() for path, _ in files] == [data for _, data in files]
-        looks += 1
     child.result()
     assert loads(a, IN_A)
 

@@ -94,8 +94,12 @@ def _take(
     if not had:
         durable.seal(temporary)
         reach("take_over:sealed")
-    with explained("hashing", temporary):
-        found, size = hash_file(temporary, digest.algorithm, progress=progress)
+    try:
+        with explained("hashing", temporary):
+            found, size = hash_file(temporary, digest.algorithm, progress=progress)
+    except BaseException:
+        temporary.chmod(stat.S_IMODE(before.st_mode))
+        raise
     reach("take_over:hashed")
     after = temporary.stat()
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):

@@ -21,7 +21,14 @@ from modelkeep.fs.oserrors import explained
 from modelkeep.fs.space import allocated_bytes
 from modelkeep.fs.syncpoint import reach
 from modelkeep.hub.adopt import swap
-from modelkeep.hub.adopt.inventory import CachedRepo, Found, Inventory, take_stock, walk
+from modelkeep.hub.adopt.inventory import (
+    SHARED,
+    CachedRepo,
+    Found,
+    Inventory,
+    take_stock,
+    walk,
+)
 from modelkeep.hub.adopt.journal import FINISHED, SET_ASIDE, Journal
 from modelkeep.hub.adopt.plan import Adopted, Plan, total
 from modelkeep.hub.adopt.run import entries, report, working_on
@@ -241,7 +248,8 @@ def _refuse_busy(store: Store, cache: Path) -> None:
     """Raise BusyError while a client downloads into a cache."""
     busy = f"a client is downloading into `{cache}`"
     hint = "run adopt --merge again when that has ended; adopt without --merge can run beside it"
-    for lock in walk(cache / ".locks"):
+    shared = (path for path in walk(cache / SHARED) if path.suffix == ".lock")
+    for lock in (*walk(cache / ".locks"), *shared):
         try:
             with hold(lock, timeout=0):
                 pass
