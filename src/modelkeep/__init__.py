@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from modelkeep.hub.settle import Settled
     from modelkeep.hub.where import Where
     from modelkeep.keep import Keep
-    from modelkeep.store.verify import VerifyReport
+    from modelkeep.store.report import VerifyReport
 
 _HOMES = {
     "Keep": "modelkeep.keep",
@@ -55,7 +55,7 @@ _HOMES = {
     "Removal": "modelkeep.hub.remove",
     "RemovalPlan": "modelkeep.hub.remove",
     "Settled": "modelkeep.hub.settle",
-    "VerifyReport": "modelkeep.store.verify",
+    "VerifyReport": "modelkeep.store.report",
     "Where": "modelkeep.hub.where",
 }
 

@@ -137,6 +137,12 @@ def keep_directory(
     return _in_cache_home("modelkeep", environ)
 
 
+def state_directory(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return where notes of this user lie that outlive a run and are no cache."""
+    home = environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local/state")
+    return Path(home, "modelkeep")
+
+
 def endpoint(settings: KeepSettings, environ: Mapping[str, str] = os.environ) -> Decided | None:
     """Return the endpoint to fetch from; None means the client's own default, the Hub."""
     if settings.upstream:

@@ -122,7 +122,9 @@ def test_verify_names_what_is_bad_and_ends_with_1(
     assert good.code == 0
     assert good.document | {"seconds": 0} == {
         "schema": 1, "files": 6, "bytes": 2 * SIZE, "seconds": 0,
-        "corrupt": [], "missing": [], "repaired": [], "unverifiable": [],
+        "corrupt": [], "missing": [], "repaired": [], "unverifiable": [], "unchanged": 0,
+        "remaining": {"files": 0, "bytes": 0}, "interrupted": False,
+        "repairs": [], "not_repaired": [],
     }  # fmt: skip
 
     (blob,) = (keep_dir / "store/blobs/sha256").glob("*/*")
@@ -140,7 +142,7 @@ def test_verify_names_what_is_bad_and_ends_with_1(
     assert "(corrupt)" in modelkeep("show", "org/tiny").out
     shown = modelkeep("verify")
     assert shown.code == 1
-    assert "modelkeep pull" in shown.err
+    assert "modelkeep verify --repair" in shown.err
     assert "org/tiny" in shown.out
 
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import click
 
 from modelkeep.cli import human
 from modelkeep.cli.document import fields
+from modelkeep.cli.failure import INTERRUPTED
 from modelkeep.cli.options import REPO, Command, Invocation
-from modelkeep.store.verify import VerifyReport
+from modelkeep.errors import NotFoundError
+from modelkeep.keep import Keep
+from modelkeep.store.report import Corrupt, VerifyReport
+from modelkeep.times import parse_age
 
 
 @click.command(
@@ -15,52 +21,174 @@ from modelkeep.store.verify import VerifyReport
     cls=Command,
     examples=(
         "modelkeep verify",
-        "modelkeep verify org/name org/other@v1.0",
-        "modelkeep verify --jobs 2 --format json",
+        "modelkeep verify org/name org/other@v1.0 --repair",
+        "modelkeep verify --max-time 1h --jobs 2",
+        "modelkeep verify --repair --from /mnt/backup",
+        "modelkeep verify --cache ~/.cache/huggingface/hub",
     ),
 )
 @click.argument("repos", metavar="[REPO[@REV]]...", nargs=-1, type=REPO)
 @click.option("--all", "everything", is_flag=True, help="The whole keep, as without a REPO.")
 @click.option(
+    "--cache",
+    metavar="DIR",
+    type=click.Path(),
+    help="Any stock Hugging Face cache instead of the keep.",
+)
+@click.option(
+    "--quick/--full",
+    default=False,
+    help="Hash only what has changed since it was hashed, or every byte (the default).",
+)
+@click.option(
+    "--max-time",
+    metavar="TIME",
+    help="Begin no file that would not be done by then, such as 1h; the next run goes on.",
+)
+@click.option(
     "--jobs", type=click.IntRange(min=1), metavar="N", help="Files at once; one per core if unset."
+)
+@click.option("--repair", is_flag=True, help="Make good what is bad or missing.")
+@click.option(
+    "--from",
+    "source",
+    metavar="PATH",
+    type=click.Path(),
+    help="A cache, a keep, a folder or a file to repair from, before anything is fetched.",
 )
 @click.pass_obj
 def command(
-    invocation: Invocation, repos: tuple[str, ...], everything: bool, jobs: int | None
+    invocation: Invocation,
+    repos: tuple[str, ...],
+    everything: bool,
+    cache: str | None,
+    quick: bool,
+    max_time: str | None,
+    jobs: int | None,
+    repair: bool,
+    source: str | None,
 ) -> int:
     """Hash what is stored and compare it with its names.
 
     Needs no network: the name of every content is its checksum. Covers the store and what loaders
     open in the hub, files that other clients brought included. What is found bad is marked, so that
-    nothing new uses it, and `modelkeep pull` repairs it. The exit code is 1 while something is bad.
+    nothing new uses it. A run that was stopped, or had no time for all, leaves the next one to go
+    on with what was not verified for longest.
+
+    With --repair good bytes come from other files of this machine, from PATH or from upstream, and
+    are hashed before they are used. Files that share a damaged inode all heal at once. What was
+    replaced stays in the trash of the keep for a day. The exit code is 1 while anything is bad.
     """
-    if repos and everything:
-        raise click.UsageError("--all goes without a REPO")
-    keep = invocation.open_keep()
+    if bool(repos) + everything + (cache is not None) > 1:
+        raise click.UsageError("name repos, or --all, or --cache DIR: one of them")
+    if source is not None and not repair:
+        raise click.UsageError("--from goes with --repair")
+    stopped: list[VerifyReport] = []
+    keep = _keep(invocation, needed=cache is None)
+    if cache is None:
+        assert keep is not None
+        verify = partial(keep.verify, *repos)
+    else:
+        from modelkeep.keep.checking import verify_cache
+
+        verify = partial(verify_cache, cache, keep)
     with invocation.output.progress("verify") as progress:
-        found = keep.verify(*repos, jobs=jobs, begin=progress.begin, progress=progress.advanced)
+        try:
+            found = verify(
+                quick=quick,
+                max_seconds=_seconds(max_time),
+                jobs=jobs,
+                repair=repair,
+                source=source,
+                begin=progress.begin,
+                progress=progress.advanced,
+                interrupted=stopped.append,
+                mending=progress,
+            )
+        except KeyboardInterrupt:
+            if not stopped:
+                raise
+            found = stopped[0]
     invocation.output.emit(fields(found), human=_lines(found), quiet=_bad(found))
-    if found.corrupt or found.missing:
-        invocation.output.remark(
-            "repair it: modelkeep pull REPO fetches what is bad or gone, for all that use it;"
-            " modelkeep add does so for what was added"
-        )
+    if found.interrupted:
+        invocation.output.tell("interrupted; run the same command again to go on")
+        return INTERRUPTED
+    _advise(invocation, found, repair, cache)
     return 0 if found.ok else 1
+
+
+def _keep(invocation: Invocation, *, needed: bool) -> Keep | None:
+    try:
+        return invocation.open_keep()
+    except NotFoundError:
+        if needed or invocation.keep is not None:
+            raise
+        return None
+
+
+def _seconds(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        return parse_age(text)
+    except ValueError as error:
+        raise click.BadParameter(
+            f"`{text}` is no time such as 30m or 2h", param_hint="--max-time"
+        ) from error
+
+
+def _advise(invocation: Invocation, found: VerifyReport, repaired: bool, cache: str | None) -> None:
+    if not all(bad.marked for bad in found.corrupt):
+        invocation.output.warn(
+            "you cannot write here, so what is bad could not be marked, and others may go on"
+            " using it; tell the owner"
+        )
+    if (found.corrupt or found.missing) and not repaired:
+        where = f" --cache {cache}" if cache else ""
+        invocation.output.remark(f"repair it: modelkeep verify{where} --repair [--from PATH]")
+    elif found.corrupt or found.missing:
+        invocation.output.remark(
+            "what is left needs another place with the right bytes: --from PATH, or for what was"
+            " added here: modelkeep add"
+        )
+    if found.remaining.files:
+        left = human.counted(found.remaining.files, "file")
+        invocation.output.remark(
+            f"{left}, {human.size(found.remaining.bytes)}, remain: the same command goes on"
+        )
 
 
 def _lines(found: VerifyReport) -> list[str]:
     rate = f", {human.size(found.bytes / found.seconds)}/s" if found.seconds > 0 else ""
-    lines = [
-        f"corrupt  {bad.path}\n         is {bad.found}; used by {', '.join(bad.repos) or 'nobody'}"
-        for bad in found.corrupt
-    ]
+    lines = [line for bad in found.corrupt for line in _corrupt(bad)]
     lines += [f"missing  {digest}" for digest in found.missing]
     lines += [f"unread   {bad.path}: {bad.reason}" for bad in found.unverifiable]
-    bad = len(lines)
-    lines += [f"repaired {digest}" for digest in found.repaired]
-    verdict = "all intact" if found.ok else f"{human.counted(bad, 'file')} bad"
+    lines += [
+        f"left as it is: {left.path or left.digest}\n         {left.reason}"
+        for left in found.not_repaired
+    ]
+    told = {mended.digest for mended in found.repairs}
+    lines += [
+        f"repaired {mended.path}\n         {mended.how}, from {mended.source}"
+        for mended in found.repairs
+    ]
+    lines += [f"repaired {digest}" for digest in found.repaired if digest not in told]
+    bad_files = len(found.corrupt) + len(found.missing) + len(found.unverifiable)
+    verdict = "all intact" if found.ok else f"{human.counted(bad_files, 'file')} bad"
+    if found.interrupted:
+        verdict = f"stopped; so far {verdict}"
     how = f"{human.size(found.bytes)} in {human.duration(found.seconds)}{rate}"
-    return [*lines, f"{human.counted(found.files, 'file')}, {how}: {verdict}"]
+    unchanged = f", {found.unchanged:,} unchanged" if found.unchanged else ""
+    return [*lines, f"{human.counted(found.files, 'file')}, {how}{unchanged}: {verdict}"]
+
+
+def _corrupt(bad: Corrupt) -> list[str]:
+    shared = f"; {bad.links} names share it" if bad.links > 1 else ""
+    what = f"is {bad.found}" if bad.found else "cannot be read"
+    return [
+        f"corrupt  {bad.path}",
+        f"         {what}; used by {', '.join(bad.repos) or 'nobody'}{shared}",
+    ]
 
 
 def _bad(found: VerifyReport) -> list[str]:

@@ -27,6 +27,8 @@ _PER_FILE = frozenset({errno.EPERM, errno.EINVAL})
 _NO_SHORTCUT = _CAPABILITY | {errno.EBADF, errno.ENOTSOCK, errno.ETXTBSY}
 _UNSUPPORTED = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+# The bytes are not what was written, or cannot be read any more: a sector, a checksum below us.
+_LOST = frozenset({errno.EIO, errno.EBADMSG, getattr(errno, "EUCLEAN", errno.EIO)})
 
 _HINTS = {
     errno.EMFILE: "raise the limit of open files: ulimit -n 65536",
@@ -69,6 +71,11 @@ def is_refilled(error: OSError) -> bool:
 def is_full(error: OSError) -> bool:
     """Tell whether the file system or a quota is full."""
     return error.errno in _FULL
+
+
+def is_lost(error: OSError | ModelkeepError) -> bool:
+    """Tell whether the medium no longer gives back what was written to it."""
+    return error.errno in _LOST
 
 
 def is_refused(error: OSError) -> bool:

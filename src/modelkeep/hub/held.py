@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Container
 from dataclasses import dataclass
 
 from modelkeep.errors import NotFoundError
 from modelkeep.hub.cache import HubCache
 from modelkeep.hub.repo import DEFAULT_REVISION, Repo
 from modelkeep.hub.tree import TreeFile
+from modelkeep.store import badcopies
 from modelkeep.store import meta as metas
 from modelkeep.store.layout import StoreLayout
 
@@ -51,16 +53,23 @@ def damaged(layout: StoreLayout, hub: HubCache, repo: Repo, commit: str) -> list
     Hashes nothing. Nothing is known where nobody noted what the commit should hold.
     """
     top = hub.snapshot(repo, commit)
+    bad = badcopies.identities(layout)
     return [
         file.path
         for file in hub.tree(repo, commit) or ()
-        if _is_damaged(layout, file, f"{top}/{file.path}")
+        if _is_damaged(layout, bad, file, f"{top}/{file.path}")
     ]
 
 
-def _is_damaged(layout: StoreLayout, file: TreeFile, path: str) -> bool:
+def _is_damaged(
+    layout: StoreLayout, bad: Container[badcopies.Identity], file: TreeFile, path: str
+) -> bool:
     try:
-        size = os.stat(path).st_size  # noqa: PTH116 - asked before every command of `exec`
+        status = os.stat(path)  # noqa: PTH116 - asked before every command of `exec`
     except OSError:
         return False  # missing, which is another matter
-    return size != file.size or metas.is_marked(layout.meta_name(file.digest))
+    return (
+        status.st_size != file.size
+        or badcopies.identity(status) in bad
+        or metas.is_marked(layout.meta_name(file.digest))
+    )

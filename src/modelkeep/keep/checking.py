@@ -1,45 +1,215 @@
-"""What proves that a keep holds what its names say."""
+"""What proves that a keep, or any stock cache, holds what its names say."""
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from modelkeep import settings
+from modelkeep.errors import NotFoundError, UsageError
 from modelkeep.hub.asked import asked
+from modelkeep.hub.cache import HubCache
 from modelkeep.hub.repo import Repo
-from modelkeep.keep.opened import OpenKeep
+from modelkeep.keep.getting import Getting
+from modelkeep.keep.settling import Settling
 
 if TYPE_CHECKING:
-    from modelkeep.store.verify import VerifyReport
+    from modelkeep.hub.progress import Progress
+    from modelkeep.hub.refetch import Refetcher
+    from modelkeep.hub.replacements import Replacements
+    from modelkeep.keep import Keep
+    from modelkeep.store.checked import Checked
+    from modelkeep.store.report import VerifyReport
+
+Bytes = Callable[[int], None]
 
 
-class Checking(OpenKeep):
+class Checking(Getting, Settling):
     """The verb verify."""
 
     def verify(
         self,
         *repos: str | Repo,
+        quick: bool = False,
+        max_seconds: float | None = None,
         jobs: int | None = None,
-        begin: Callable[[int], None] | None = None,
-        progress: Callable[[int], None] | None = None,
+        repair: bool = False,
+        source: str | os.PathLike[str] | None = None,
+        begin: Bytes | None = None,
+        progress: Bytes | None = None,
+        interrupted: Callable[[VerifyReport], None] | None = None,
+        mending: Progress | None = None,
     ) -> VerifyReport:
         """Hash what loaders open of repos, or of the whole keep, and compare with names. Offline.
 
-        `begin` is told the bytes to be hashed, then `progress` of each piece, from several threads.
+        `quick` hashes only what has changed since it was hashed, or never was. With `max_seconds`
+        no file is begun that would not be done by then, and the next run goes on. `repair` makes
+        good what is bad or missing, from other files of this machine, from `source` (a file, or a
+        folder of any kind), or from upstream. What clients brought is settled at the end, where
+        time has no limit.
+
+        `begin` is told the bytes to be hashed, `progress` of each piece, from several threads;
+        `mending` of what is copied or fetched to repair. On KeyboardInterrupt `interrupted` gets
+        what was found so far.
         """
         from modelkeep.hub import checks
         from modelkeep.store.verify import verify
 
-        found = checks.gather(self.store, self.hub, [asked(repo, None, None) for repo in repos])
-        if begin is not None:
-            begin(found.bytes)
-        return verify(
+        named = [asked(repo, None, None) for repo in repos]
+        if repair:
+            self.require_writable()
+        replacements = self._replacements(source, mending) if repair else None
+        found = checks.gather(self.store, self.hub, named)
+        lost = [digest for digest in found.missing if not self.store.has(digest)]
+        report = verify(
             self.store,
-            sorted(found.blobs),
+            found.blobs,
             copies=found.copies,
+            checked=self._log(),
             missing=found.missing,
             unverifiable=found.unverifiable,
             users=lambda digest: checks.users(self.hub, digest),
+            quick=quick,
+            max_seconds=max_seconds,
             jobs=jobs,
+            begin=begin,
             progress=progress,
+            interrupted=interrupted,
         )
+        if replacements is not None and not report.ok:
+            from modelkeep.hub.repair import Repairer
+
+            repairer = Repairer(self.store, self.hub, replacements, self._refetcher(mending))
+            report = repairer.repair(report, found.missing).applied(report)
+        if max_seconds is None:
+            self.settle_on_the_way([repo for repo, _ in named] or None)
+            report = report.with_restored(
+                digest
+                for digest in lost
+                if self.store.has_sound(digest)
+                and all(
+                    (self.hub.directory / self.hub.blob_name(repo, digest)).exists()
+                    for repo in found.missing[digest]
+                )
+            )
+        return report
+
+    def _log(self) -> Checked:
+        from modelkeep.store.checked import Checked
+
+        mode = 0o664 if self.store.mode == "group" else 0o644
+        return Checked(self.store.layout.checked / "hub", mode=mode)
+
+    def _replacements(
+        self, source: str | os.PathLike[str] | None, mending: Progress | None
+    ) -> Replacements:
+        from modelkeep.hub.replacements import Replacements
+
+        loaders = HubCache(Path(settings.loader_cache().value))
+        place = Path(source) if source else None
+        return Replacements(self.store, [self.hub, loaders], place, progress=mending)
+
+    def _refetcher(self, mending: Progress | None) -> Refetcher:
+        from modelkeep.hub.refetch import Refetcher
+
+        return Refetcher(
+            lambda: self.upstream(progress=mending),
+            flock=self.store.capabilities.flock,
+            progress=mending,
+        )
+
+
+def verify_cache(
+    directory: str | os.PathLike[str],
+    keep: Keep | None,
+    *,
+    quick: bool = False,
+    max_seconds: float | None = None,
+    jobs: int | None = None,
+    repair: bool = False,
+    source: str | os.PathLike[str] | None = None,
+    begin: Bytes | None = None,
+    progress: Bytes | None = None,
+    interrupted: Callable[[VerifyReport], None] | None = None,
+    mending: Progress | None = None,
+) -> VerifyReport:
+    """Verify any stock cache, as `Keep.verify` does a keep; `keep` is where good bytes may be.
+
+    What is bad is replaced, never written into, except where it is an inode of the keep's store:
+    that heals. What was checked when is noted in the caller's own state folder.
+    """
+    from modelkeep.hub import checks
+    from modelkeep.hub.refetch import Refetcher
+    from modelkeep.hub.repair import Repairer
+    from modelkeep.hub.repair_cache import repair_cache
+    from modelkeep.hub.replacements import Replacements
+    from modelkeep.hub.upstream import Upstream
+    from modelkeep.store.checked import Checked
+    from modelkeep.store.verify import verify
+
+    cache = HubCache(_existing_cache(Path(directory)))
+    if keep is not None and cache.directory == keep.hub.directory.resolve():
+        raise UsageError(
+            f"`{directory}` is the hub of the keep itself", hint="verify it: modelkeep verify"
+        )
+    replacements = None
+    if repair:
+        near = [keep.hub] if keep else []
+        loaders = HubCache(Path(settings.loader_cache().value))
+        replacements = Replacements(
+            keep.store if keep else None,
+            [cache, *near, loaders],
+            Path(source) if source else None,
+            progress=mending,
+        )
+    found = checks.gather_cache(cache)
+    key = hashlib.sha256(os.fsencode(cache.directory)).hexdigest()[:32]
+    report = verify(
+        None,
+        (),
+        copies=found.copies,
+        checked=Checked(settings.state_directory() / "checked" / key),
+        missing=found.missing,
+        unverifiable=found.unverifiable,
+        quick=quick,
+        max_seconds=max_seconds,
+        jobs=jobs,
+        begin=begin,
+        progress=progress,
+        interrupted=interrupted,
+    )
+    if replacements is not None and not report.ok:
+        decided = settings.endpoint(settings.KeepSettings())
+        refetcher = Refetcher(
+            lambda: (
+                keep.upstream(progress=mending)
+                if keep
+                else Upstream(decided.value if decided else None)
+            ),
+            progress=mending,
+        )
+        if keep is not None and not keep.read_only:
+            repairer = Repairer(keep.store, keep.hub, replacements, refetcher)
+            report = repairer.heal_shared(report).applied(report)
+        out = repair_cache(cache, report, found.missing, replacements, refetcher)
+        report = out.applied(report)
+    return report
+
+
+def _existing_cache(directory: Path) -> Path:
+    """Return where a cache really is; NotFoundError where there is none."""
+    cache = HubCache(directory.expanduser().resolve())
+    if not any(True for _ in cache.repos()):
+        inner = HubCache(cache.directory / "hub")
+        hint = None
+        if any(True for _ in inner.repos()):
+            hint = f"did you mean `{inner.directory}`?"
+        elif Repo.from_folder(cache.directory.name):
+            hint = f"it is a repo of a cache: modelkeep verify --cache {cache.directory.parent}"
+        raise NotFoundError(
+            f"`{directory}` is no Hugging Face cache: it holds no repo", hint=hint, path=directory
+        )
+    return cache.directory

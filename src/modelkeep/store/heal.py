@@ -1,6 +1,6 @@
 """Repairs a damaged blob in its own inode, so that every cache that shares it heals at once.
 
-The steps: keep the bad bytes in the trash → mark the blob bad → write the good bytes over them →
+The steps: mark the blob bad → keep the bad bytes in the trash → write the good bytes over them →
 sync → seal → hash → note that it is good. The mark stands from before the first byte changes until
 all are right, so a crash leaves a blob that is known to be bad, and the next healing completes it.
 Nothing is cut off before everything is written: two healers at once write the same bytes to the
@@ -10,12 +10,13 @@ same places, and neither undoes what the other has done.
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 
 from modelkeep.errors import AccessError, CorruptError, ModelkeepError, NoSpaceError
-from modelkeep.fs import copying, durable
+from modelkeep.fs import copying, durable, oserrors
 from modelkeep.fs.links import Linker, LinkMode
 from modelkeep.fs.locks import hold
 from modelkeep.fs.oserrors import explained
@@ -46,12 +47,12 @@ def heal(layout: StoreLayout, digest: Digest, part: Path) -> Healed:
     blob stays marked bad.
     """
     blob = layout.blob(digest)
-    with hold(layout.locks / f"heal-{digest.file_name}"):
+    with healing(layout, digest):
         if _is_good(blob, digest):
             how = Healed.BY_OTHERS
         else:
-            _keep_bad_bytes(layout, digest)
             mark(layout, digest)
+            keep_bad_bytes(layout, digest, blob)
             reach("heal:marked")
             how = _write(blob, digest, part)
         status = blob.stat()
@@ -63,12 +64,23 @@ def heal(layout: StoreLayout, digest: Digest, part: Path) -> Healed:
     return how
 
 
-def mark(layout: StoreLayout, digest: Digest) -> None:
-    """Note durably that a blob is bad, so that nothing new uses it."""
+def healing(layout: StoreLayout, digest: Digest) -> AbstractContextManager[bool]:
+    """Return the lock under which one blob is healed: while one has it, others save the work."""
+    return hold(layout.locks / f"heal-{digest.file_name}")
+
+
+def mark(layout: StoreLayout, digest: Digest) -> Meta:
+    """Note durably that a blob is bad, so that nothing new uses it; return its side file."""
     now = utc_now()
-    old = metas.read(layout.meta(digest)) or Meta.of(layout.blob(digest).stat(), now=now)
-    if old.bad_since is None:
-        metas.write(layout.meta(digest), replace(old, bad_since=now))
+    old = metas.read(layout.meta(digest))
+    if old is None:
+        old = Meta.of_bad(layout.blob(digest).lstat(), now=now)
+    elif old.bad_since is None:
+        old = replace(old, bad_since=now)
+    else:
+        return old
+    metas.write(layout.meta(digest), old)
+    return old
 
 
 def _is_good(blob: Path, digest: Digest) -> bool:
@@ -79,21 +91,27 @@ def _is_good(blob: Path, digest: Digest) -> bool:
     return True
 
 
-def _keep_bad_bytes(layout: StoreLayout, digest: Digest) -> None:
+def keep_bad_bytes(layout: StoreLayout, digest: Digest, path: Path) -> None:
+    """Put a copy of a damaged file into the trash, for whoever wants to look at it.
+
+    NoSpaceError where there is no room; what a failing disk no longer gives back is not kept.
+    """
     kept = layout.trash / f"{durable.unique_name()}-{digest.file_name}"
     try:
-        Linker((LinkMode.REFLINK, LinkMode.COPY)).place(layout.blob(digest), kept)
+        Linker((LinkMode.REFLINK, LinkMode.COPY)).place(path, kept)
     except NoSpaceError:
         raise
     except ModelkeepError:
-        return  # what a failing disk no longer gives back cannot be kept
+        return
 
 
 def _write(blob: Path, digest: Digest, part: Path) -> Healed:
     try:
         _rewrite(blob, part)
         require_digest(blob, digest)
-    except (AccessError, CorruptError):
+    except ModelkeepError as error:
+        if not isinstance(error, AccessError | CorruptError) and not oserrors.is_lost(error):
+            raise
         # Another user's inode, or blocks that do not keep what is written to them.
         with explained("replacing a damaged blob", blob):
             durable.rename(part, blob)

@@ -30,6 +30,8 @@ class StoreLayout:
         self.partials = self.tmp / "fetch"
         self.locks = root / "locks"
         self.journals = root / "journals"
+        self.bad = root / "bad"
+        self.checked = root / "checked"
         self.ballast = root / "ballast"
 
     def fixed(self) -> list[Path]:
@@ -47,6 +49,8 @@ class StoreLayout:
             self.partials,
             self.locks,
             self.journals,
+            self.bad,
+            self.checked,
         ]
 
     def _sharded(self) -> list[Path]:

@@ -43,14 +43,15 @@ class Source:
 class Meta:
     """A blob's side file. Times are ISO 8601 UTC; `mtime_ns` and `inode` are those last hashed.
 
-    `bad_since` is set once the bytes were found not to match their name.
+    `verified_at` is None where they were never found good, `bad_since` is set once they were found
+    not to match their name.
     """
 
     size: int
     mtime_ns: int
     inode: int
     ingested_at: str
-    verified_at: str
+    verified_at: str | None
     sources: tuple[Source, ...] = ()
     xet_hash: str | None = None
     bad_since: str | None = None
@@ -66,6 +67,11 @@ class Meta:
             verified_at=now,
             sources=(source,) if source else (),
         )
+
+    @classmethod
+    def of_bad(cls, status: os.stat_result, *, now: str) -> Meta:
+        """Describe a file of which nothing is known but that its bytes are bad."""
+        return replace(cls.of(status, now=now), verified_at=None, bad_since=now)
 
     def describes(self, status: os.stat_result) -> bool:
         """Tell whether the file is still the one that was hashed.
@@ -99,6 +105,10 @@ def _source_order(source: Source) -> tuple[str, str, str, str]:
     return (source.repo, source.commit, source.path, source.upstream or "")
 
 
+def _text_or_none(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
 def read(path: str | Path) -> Meta | None:
     """Read a side file; None where there is none or it cannot be understood."""
     try:
@@ -108,7 +118,7 @@ def read(path: str | Path) -> Meta | None:
             mtime_ns=int(fields["mtime_ns"]),
             inode=int(fields["inode"]),
             ingested_at=str(fields["ingested_at"]),
-            verified_at=str(fields["verified_at"]),
+            verified_at=_text_or_none(fields["verified_at"]),
             sources=tuple(
                 Source(
                     repo=str(source["repo"]),
