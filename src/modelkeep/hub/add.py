@@ -23,6 +23,7 @@ from modelkeep.fs.space import require_free
 from modelkeep.fs.syncpoint import reach
 from modelkeep.hub import provenance
 from modelkeep.hub.cache import HubCache
+from modelkeep.hub.holds import in_hand
 from modelkeep.hub.materialise import OWN_HUB_RUNGS, Materialiser, Placement
 from modelkeep.hub.progress import Progress
 from modelkeep.hub.pull import Pulled
@@ -156,11 +157,13 @@ def _appear(
     placement: Placement,
 ) -> Path:
     materialiser = Materialiser(store, hub, store.roots.own_hub(), OWN_HUB_RUNGS)
-    try:
-        if not materialiser.place_blobs(repo, tree, placement):
-            return materialiser.finish(repo, commit, tree, tree=tree, refs=(revision,))
-    except FileNotFoundError:
-        pass  # a removal was at work on the same repo
+    digests = [file.digest for file in tree]
+    with in_hand(store, repo, commit, digests, reason="modelkeep add"):
+        try:
+            if not materialiser.place_blobs(repo, tree, placement):
+                return materialiser.finish(repo, commit, tree, tree=tree, refs=(revision,))
+        except FileNotFoundError:
+            pass  # a removal was at work on the same repo
     raise BusyError(
         f"`{repo}` is being removed from the keep while it is added", hint="run add again"
     )

@@ -20,9 +20,10 @@ from modelkeep.fs.syncpoint import reach
 from modelkeep.hub.cache import HubCache
 from modelkeep.hub.holds import hold_on
 from modelkeep.hub.repo import Repo
-from modelkeep.store.digest import Digest
-from modelkeep.store.marks import announced, condemned
+from modelkeep.store.marks import announced
 from modelkeep.store.store import Store
+
+_LOT = 256  # blobs for which others wait at a time
 
 
 def hide(
@@ -70,22 +71,57 @@ def hide(
     return None
 
 
-def give_up(store: Store, hub: HubCache, repo: Repo, name: str) -> int:
-    """Remove a blob from a repo's folder; return the bytes that only this name held.
+def give_up(store: Store, hub: HubCache, repo: Repo, names: Iterable[str]) -> int:
+    """Remove blobs from a repo's folder; return the bytes that only these names held.
 
-    It stays where a lease on the repo is on its content: a pull that has just begun counts on it.
+    One stays while a snapshot points to it, or a lease on the repo is on its content: a pull that
+    has begun since may count on it.
     """
-    path = hub.folder(repo) / "blobs" / name
-    digest = Digest.from_etag(name)
-    if digest is None:
-        return _remove(path)  # no checksum, so no lease can speak of it
-    with condemned(store.layout, digest) as mark:
-        if mark is None:
-            return 0
+    names = list(names)
+    freed = 0
+    for start in range(0, len(names), _LOT):
+        with announced(store.layout) as mark:
+            leases = store.leases.look()
+            if leases.unreadable:
+                break
+            held = {digest.etag for lease in leases.named(str(repo)) for digest in lease.digests}
+            # Looked at after the leases: a pull gives up its lease when its snapshot stands.
+            held |= pointed(hub, repo, hub.commits(repo))
+            reach("remove:looked")
+            for name in names[start : start + _LOT]:
+                if name not in held and mark.holds():
+                    freed += _remove(hub.folder(repo) / "blobs" / name)
+                    reach("remove:blob")
+    return freed
+
+
+def remove_folder(store: Store, hub: HubCache, repo: Repo) -> None:
+    """Remove a repo's folder, unless a pull has begun the repo anew."""
+    folder = hub.folder(repo)
+    doomed = store.layout.tmp / durable.unique_name()
+    with announced(store.layout) as mark, explained("removing", folder):
         leases = store.leases.look()
-        held = any(digest in lease.digests for lease in leases.named(str(repo)))
-        reach("remove:condemned")
-        return 0 if leases.unreadable or held or not mark.holds() else _remove(path)
+        if leases.unreadable or leases.named(str(repo)) or hub.commits(repo) or not mark.holds():
+            return
+        try:
+            folder.rename(doomed)
+        except FileNotFoundError:
+            return  # another removal was quicker
+        reach("remove:folder")
+        if not mark.holds():
+            _put_back(doomed, folder)
+            return
+    shutil.rmtree(doomed, ignore_errors=True)  # what is left is swept later
+
+
+def pointed(hub: HubCache, repo: Repo, commits: Iterable[str]) -> frozenset[str]:
+    """Return the names of the blobs that snapshots point to."""
+    return frozenset(
+        path.readlink().name
+        for commit in commits
+        for path in hub.snapshot(repo, commit).rglob("*")
+        if path.is_symlink()
+    )
 
 
 def is_own(status: os.stat_result) -> bool:
@@ -101,26 +137,12 @@ def _remove(path: Path) -> int:
     return allocated_bytes(status) if durable.remove(path) and is_own(status) else 0
 
 
-def _put_back(doomed: Path, snapshot: Path) -> None:
+def _put_back(doomed: Path, place: Path) -> None:
     try:
-        doomed.rename(snapshot)
+        doomed.rename(place)
     except FileNotFoundError:
         return
     except OSError as error:
         if not oserrors.is_refilled(error):
             raise
         shutil.rmtree(doomed, ignore_errors=True)  # a pull has made it anew
-
-
-def remove_folder(folder: Path) -> None:
-    """Remove a repo's folder, unless a pull begins the repo anew."""
-    with explained("removing", folder):
-        while folder.is_dir():
-            try:
-                shutil.rmtree(folder)
-            except FileNotFoundError:
-                continue  # another removal was quicker with something in it
-            except OSError as error:
-                if not oserrors.is_refilled(error):
-                    raise
-                return  # a pull has begun the repo anew

@@ -12,7 +12,7 @@ from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelkeep.errors import NotFoundError
+from modelkeep.errors import NotFoundError, UsageError
 from modelkeep.fs.space import allocated_bytes
 from modelkeep.fs.syncpoint import reach
 from modelkeep.hub import use
@@ -177,6 +177,12 @@ def _chosen(hub: HubCache, repo: Repo, revision: str | None) -> list[str]:
     hub.refuse_planted(repo)
     if not hub.folder(repo).is_dir():
         raise NotFoundError(f"`{repo}` is not in the keep", hint="see what is: modelkeep ls")
+    if hub.leads_away(repo):
+        raise UsageError(
+            f"`{repo}` does not lie in the keep: its folder is a link to another place",
+            hint=f"look at what is there, and remove the link: {hub.folder(repo)}",
+            path=hub.folder(repo),
+        )
     if revision is None:
         return hub.commits(repo)
     commit = hub.resolve(repo, revision)
