@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         UpstreamError,
         UsageError,
     )
+    from modelkeep.hub.collect import CollectionPlan
     from modelkeep.hub.link import Linked
     from modelkeep.hub.listing import Listing
     from modelkeep.hub.progress import Progress
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from modelkeep.store.report import VerifyReport
 
 _HOMES = {
+    "CollectionPlan": "modelkeep.hub.collect",
     "Keep": "modelkeep.keep",
     "Linked": "modelkeep.hub.link",
     "Listing": "modelkeep.hub.listing",
@@ -62,6 +64,7 @@ _HOMES = {
 __all__ = [
     "AccessError",
     "BusyError",
+    "CollectionPlan",
     "CorruptError",
     "FindingError",
     "GatedError",

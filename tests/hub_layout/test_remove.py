@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from huggingface_hub import scan_cache_dir, snapshot_download
 
-from modelkeep.errors import NotFoundError
+from modelkeep.errors import NotFoundError, UsageError
 from modelkeep.keep import Keep
-from modelkeep.store.digest import hash_bytes
+from modelkeep.store.digest import Digest, hash_bytes
+from modelkeep.store.store import Store
 from tests.filesystems import loop
 from tests.hub import Hub, Repository
 from tests.keeping import held_by
@@ -29,6 +30,11 @@ def used(*tops: Path) -> int:
             if "blobs" in path.parts and path.is_file() and not path.is_symlink():
                 found[status.st_ino] = status.st_blocks * 512
     return sum(found.values())
+
+
+def digest_of(file: tuple[str, bytes]) -> Digest:
+    path, data = file
+    return hash_bytes(data, "sha256" if path.endswith(".safetensors") else "git-sha1")
 
 
 def blobs_of(keep: Keep) -> tuple[Path, Path]:
@@ -157,6 +163,38 @@ def test_what_a_stock_client_brought_counts_too(
     assert (
         before - used(keep.hub.directory) >= removal.bytes_freed >= len(TINY["model.safetensors"])
     )
+
+
+@pytest.mark.parametrize("name", ["", "blobs", "snapshots"])
+def test_a_folder_that_leads_elsewhere_is_refused(filled: Keep, tmp_path: Path, name: str) -> None:
+    folder = filled.hub.folder(held_by(filled, "org/tiny").repo) / name
+    outside = tmp_path / "outside"
+    folder.rename(outside)
+    folder.symlink_to(outside)
+    before = sorted(outside.rglob("*"))
+
+    with pytest.raises(UsageError, match="its folder is a link to another place"):
+        filled.plan_removal("org/tiny")
+
+    assert sorted(outside.rglob("*")) == before
+
+
+def test_a_shard_of_the_store_that_leads_elsewhere_is_not_followed(
+    filled: Keep, tmp_path: Path
+) -> None:
+    """Somebody put a link to another store's shard in the place of one of ours."""
+    other = Store.create(tmp_path / "other")
+    for file in held_by(filled, "org/tiny").files:
+        blob = filled.store.path(file.digest)
+        there = other.path(file.digest)
+        there.write_bytes(blob.read_bytes())
+        shutil.rmtree(blob.parent)
+        blob.parent.symlink_to(there.parent)
+
+    removal = filled.remove(filled.plan_removal("org/tiny"))
+
+    assert all(other.has(file) for file in map(digest_of, TINY.items()))
+    assert "its folder is a link to another place" in {item.reason for item in removal.kept}
 
 
 @pytest.mark.parametrize("name", ["org/missing", "org/tiny@nothing"])

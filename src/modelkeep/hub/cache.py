@@ -191,6 +191,11 @@ class HubCache:
             sharing.refuse_planted(self.directory, folder)
             durable.make_dirs(folder)
 
+    def leads_away(self, repo: Repo) -> bool:
+        """Tell whether a link stands in the place of a repo's folders: what is there is not ours."""
+        names = ("", "blobs", "snapshots", "refs", "trees")
+        return any((self.folder(repo) / name).is_symlink() for name in names)
+
     def leftovers(self, repo: Repo, *, in_blobs: bool = True) -> Iterator[Leftover]:
         """Yield what our own writers may have left in a repo's folder.
 

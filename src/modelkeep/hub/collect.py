@@ -87,6 +87,7 @@ def plan(
         remove=(
             *map(_leftover_item, (*waste.leftovers, *left.files)),
             *(_leftover_item(each) for _, each in left.blobs),
+            *(_empty_item(repo, commit) for repo, commit in left.empty),
             *map(_lease_item, waste.leases),
             *map(_blob_item, waste.blobs),
             *map(_revision_item, chosen.evicted),
@@ -196,6 +197,11 @@ def _discarded(leftover: Leftover, reason: str | None, kept: list[Kept], progres
 def _leftover_item(found: Leftover) -> RemovedItem:
     changed = utc_text(found.changed_ns / 1e9)
     return RemovedItem(found.kind, str(found.path), found.bytes, found.reason, changed)
+
+
+def _empty_item(repo: Repo, commit: str | None) -> RemovedItem:
+    name = f"{repo}@{commit}" if commit else str(repo)
+    return RemovedItem("snapshot", name, 0, "begun more than a day ago, and empty", None)
 
 
 def _lease_item(lease: Lease) -> RemovedItem:

@@ -51,7 +51,7 @@ def find(hub: HubCache, scans: Iterable[ScannedRepo], inventory: Inventory) -> L
     busy: dict[Repo, str] = {}
     for scanned in scans:
         repo = scanned.repo
-        if _leads_away(hub, repo):
+        if hub.leads_away(repo):
             busy[repo] = "its folder is a link to another place"
             continue
         downloads = _downloads(hub, scanned)
@@ -84,11 +84,6 @@ def remove_blob(store: Store, hub: HubCache, repo: Repo, found: Leftover) -> str
         if digest.etag in _pointed(hub, repo):
             return "it is used again"
         return discard(found, needed=lambda: not mark.holds())
-
-
-def _leads_away(hub: HubCache, repo: Repo) -> bool:
-    folder = hub.folder(repo)
-    return any((folder / name).is_symlink() for name in ("", "blobs", "snapshots", "refs", "trees"))
 
 
 def _downloads(hub: HubCache, scanned: ScannedRepo) -> list[Leftover]:

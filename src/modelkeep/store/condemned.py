@@ -36,6 +36,8 @@ class Released:
 def release(store: Store, digest: Digest, references: ReferenceIndex) -> Released:
     """Delete a blob unless anything uses it. Safe beside any number of consumers and collectors."""
     blob = store.layout.blob(digest)
+    if blob.parent.is_symlink():
+        return Released(digest, 0, "its folder is a link to another place")
     if reason := _in_use(store, digest, references, blob):
         return Released(digest, 0, reason)
     with condemned(store.layout, digest) as mark:

@@ -139,6 +139,8 @@ def discard(found: Leftover, *, needed: Callable[[], bool] = lambda: False) -> s
         return "it is gone already"
     if before.changed_ns != found.changed_ns:
         return "it has changed just now"
+    if not _may_empty(found.path):
+        return "it is somebody else's"
     reach("discard:looked")
     doomed = durable.temporary_beside(found.path)
     try:
@@ -162,6 +164,11 @@ def discard(found: Leftover, *, needed: Callable[[], bool] = lambda: False) -> s
         return str(error)  # somebody else's: it is left for its owner
     reach("discard:removed")
     return None
+
+
+def _may_empty(path: Path) -> bool:
+    """Tell whether this caller can remove what is in a folder; true for what is none."""
+    return path.is_symlink() or not path.is_dir() or os.access(path, os.W_OK | os.X_OK)
 
 
 def _put_back(doomed: Path, path: Path) -> None:
