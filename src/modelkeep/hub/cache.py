@@ -192,7 +192,7 @@ class HubCache:
             durable.make_dirs(folder)
 
     def leads_away(self, repo: Repo) -> bool:
-        """Tell whether a link stands in the place of a repo's folders: what is there is not ours."""
+        """Tell whether a repo's folder, or one in it, is a link: what is there is not ours."""
         names = ("", "blobs", "snapshots", "refs", "trees")
         return any((self.folder(repo) / name).is_symlink() for name in names)
 
