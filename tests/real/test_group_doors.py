@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -140,6 +141,21 @@ def test_what_keep_toml_says_otherwise_is_told(tmp_path: Path) -> None:
 
     assert "says mode `private`, and the keep was made as `group`" in mode
     assert f"says group `nogroup`, and the keep belongs to `{GROUP}`" in group
+
+
+def test_a_private_keep_stays_private_wherever_it_lies(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o2775)
+    before = os.umask(0o027)
+    try:
+        keep = Keep.create(shared / "keep")
+        keep.store.roots.register(tmp_path)
+    finally:
+        os.umask(before)
+
+    for path in [keep.directory, *keep.directory.rglob("*")]:
+        assert not path.lstat().st_mode & 0o022, path
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.filesystems import loop, public_directory
 from tests.models import TINY, random_bytes
 from tests.real.people import Team, team
 from tests.real.site import NEWEST
@@ -31,16 +32,27 @@ result = os.path.getsize(path)
 
 @pytest.fixture
 def people() -> Iterator[Team]:
-    """Ada has the inode of the weights; Bob has links to it: in a former commit, and in a repo."""
     with team() as made:
-        ada, bob, other = (made.site.hub.repo(f"org/{name}") for name in ("ada", "bob", "other"))
-        for repo in (ada, bob, other):
-            repo.commit({**TINY, "model.safetensors": WEIGHTS, "config.json": repo.id.encode()})
-        made.ada.modelkeep(made.site, "pull", "org/ada")
-        made.bob.modelkeep(made.site, "pull", "org/bob", "org/other")
-        bob.commit({**TINY, "model.safetensors": b"newer"})
-        made.bob.modelkeep(made.site, "pull", "org/bob")
+        fill(made)
         yield made
+
+
+@pytest.fixture
+def with_reflinks() -> Iterator[Team]:
+    with public_directory() as base, loop(base, "xfs") as mount, team(mount) as made:
+        fill(made)
+        yield made
+
+
+def fill(people: Team) -> None:
+    """Let Ada have the inode of the weights, and Bob what is placed of it: in two repos."""
+    ada, bob, other = (people.site.hub.repo(f"org/{name}") for name in ("ada", "bob", "other"))
+    for repo in (ada, bob, other):
+        repo.commit({**TINY, "model.safetensors": WEIGHTS, "config.json": repo.id.encode()})
+    people.ada.modelkeep(people.site, "pull", "org/ada")
+    people.bob.modelkeep(people.site, "pull", "org/bob", "org/other")
+    bob.commit({**TINY, "model.safetensors": b"newer"})
+    people.bob.modelkeep(people.site, "pull", "org/bob")
 
 
 @pytest.fixture
@@ -84,6 +96,16 @@ def test_an_old_client_removes_the_store_s_name_and_settling_brings_it_back(
     assert people.site.fetched() == []
     held = people.site.cache.glob(f"*/blobs/{stored.name}")
     assert {path.stat().st_ino for path in held} == {stored.stat().st_ino}
+
+
+def test_an_old_client_does_no_harm_where_there_are_reflinks(with_reflinks: Team) -> None:
+    stored = with_reflinks.site.keep.store.path(hash_bytes(WEIGHTS, "sha256"))
+    remove_former(with_reflinks, OLD)
+
+    assert stored.exists()
+    assert loads(with_reflinks, "org/other")
+    (placed,) = with_reflinks.site.cache.glob(f"models--org--other/blobs/{stored.name}")
+    assert not placed.is_symlink()
 
 
 def test_where_no_other_name_is_left_a_pull_brings_all_back(people: Team, stored: Path) -> None:

@@ -34,11 +34,15 @@ def share(directory: Path, mode: int = INSIDE, *, umask_free: bool = True) -> bo
     """
     with explained("sharing a directory", directory), _opened(directory) as fd:
         os.fchmod(fd, mode)
-        if stat.S_IMODE(os.fstat(fd).st_mode) != mode:
-            # The kernel drops the setgid bit silently where the caller is not in that group.
+        status = os.fstat(fd)
+        if stat.S_IMODE(status.st_mode) != mode:
+            member = os.geteuid() == 0 or status.st_gid in (os.getegid(), *os.getgroups())
             raise AccessError(
                 f"`{directory}` does not take the mode {mode:o}",
-                hint=f"only a member of its group, gid {os.fstat(fd).st_gid}, can give it",
+                # The kernel drops the setgid bit without a word for who is not in that group.
+                hint="this file system keeps no modes: choose another place"
+                if member
+                else f"only a member of its group, gid {status.st_gid}, can give it",
                 path=directory,
             )
         return umask_free and acl.set_default(fd, mode & 0o777)

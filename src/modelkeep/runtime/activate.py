@@ -53,13 +53,13 @@ def install(
     if machine is None:
         machine = os.geteuid() == 0 and serves_others(keep)
     if machine:
-        durable.make_dirs(profile.parent)
+        durable.make_dirs(profile.parent, inherit=False)
         text = b"# Written by `modelkeep init --activate`.\n" + os.fsencode(_guarded(keep))
         durable.write_bytes(profile, text)
         return profile
     path, shell = startup_file(environ)
     target = path.resolve()  # dotfiles are often links into a repository
-    durable.make_dirs(target.parent)
+    durable.make_dirs(target.parent, inherit=False)
     try:
         with explained("reading", target):
             old = target.read_bytes()
