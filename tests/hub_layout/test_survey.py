@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from modelkeep.fs.answering import Patience
 from modelkeep.hub import tree
 from modelkeep.hub.survey import CacheSurvey, Skipped, Survey, survey
 from modelkeep.hub.tree import TreeFile
@@ -187,7 +188,7 @@ def test_a_dead_mount_is_passed_over(tmp_path: Path) -> None:
     write(tmp_path / "cache", "a", b"weights")
     with dead_mount(tmp_path / "dead") as dead:
         paths = {str(dead / "hub"): "the test", str(tmp_path / "cache"): "the test"}
-        found = survey(paths, patience=lambda path: 0.3 if "dead" in path else 60.0)
+        found = survey(paths, patience=Patience(shared_s=0.3, local_s=60))
     assert [cache.dir for cache in found.caches] == [tmp_path / "cache"]
     assert found.skipped == (Skipped(dead / "hub", "the file system does not answer"),)
 

@@ -53,7 +53,6 @@ def overview(invocation: Invocation) -> int:
 
 
 def _survey(keep: Keep | None) -> Survey:
-    from modelkeep.fs import mounts
     from modelkeep.hub.survey import survey
     from modelkeep.runtime import caches
 
@@ -63,7 +62,6 @@ def _survey(keep: Keep | None) -> Survey:
         found,
         keep.store if keep else None,
         besides=keep.hub.directory if keep else None,
-        patience=caches.patience(mounts.table()),
     )
 
 
@@ -113,15 +111,16 @@ def _caches(survey: Survey) -> Iterable[str | Table]:
             f"{cache.repos:,}",
             human.size(cache.bytes),
             human.size(cache.bytes_duplicate),
+            human.size(cache.bytes_shared),
             "needs root" if cache.needs_root else "",
         ]
         for cache in shown
     ]
     yield Table(
-        ["cache", "owner", "repos", "size", "duplicate", ""],
+        ["cache", "owner", "repos", "size", "duplicate", "shared", ""],
         rows,
-        right=frozenset({"repos", "size", "duplicate"}),
-        spare=["owner"],
+        right=frozenset({"repos", "size", "duplicate", "shared"}),
+        spare=["owner", "shared"],
     )
     if len(survey.caches) > _SHOWN:
         yield f"and {len(survey.caches) - _SHOWN} more: modelkeep --format json"

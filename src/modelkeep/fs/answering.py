@@ -17,19 +17,42 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import BinaryIO, NoReturn, TypeVar
 
+from modelkeep.fs.mounts import Mount, is_shared, table, under
+
 Answer = TypeVar("Answer")
 
 
-def ask(
-    questions: Sequence[str],
-    reply: Callable[[str], Answer],
-    *,
-    patience: Callable[[str], float],
-) -> Iterator[tuple[str, Answer | None]]:
-    """Yield each question with what `reply` returned for it in another process.
+class Patience:
+    """How many seconds an answer about a path may take: fewer where a server is behind it."""
 
-    None: the answer did not come within the seconds that `patience` grants. `reply` returns what
-    can be pickled, never None, and raises nothing.
+    def __init__(
+        self, mounts: Sequence[Mount] | None = None, *, shared_s: float = 1.0, local_s: float = 10.0
+    ) -> None:
+        self._mounts = table() if mounts is None else mounts
+        self._shared_s = shared_s
+        self._local_s = local_s  # a disk that has to spin up is not dead
+
+    def seconds(self, path: str) -> float:
+        """Return how long to wait for an answer about a path."""
+        return self._local_s if self._server(path) is None else self._shared_s
+
+    def is_lost_with(self, path: str, silent: str) -> bool:
+        """Tell whether a path is behind the same server as one that got no answer."""
+        server = self._server(path)
+        return server is not None and server == self._server(silent)
+
+    def _server(self, path: str) -> str | None:
+        mount = under(self._mounts, path)  # of /proc, one process may hang and the others not
+        return mount.point if mount and is_shared(mount.kind) and mount.kind != "proc" else None
+
+
+def ask(
+    questions: Sequence[str], reply: Callable[[str], Answer], patience: Patience
+) -> Iterator[tuple[str, Answer | None]]:
+    """Yield each path with what `reply` returned for it in another process.
+
+    None: there was no answer in time, and nothing else was asked of that server. `reply` returns
+    what can be pickled, never None, and raises nothing.
     """
     left = list(questions)
     while left:
@@ -38,7 +61,7 @@ def ask(
         try:
             while left:
                 question = left.pop(0)
-                answer = _receive(answers, patience(question))
+                answer = _receive(answers, patience.seconds(question))
                 silent = answer is None
                 yield question, answer
                 if silent:
@@ -49,6 +72,9 @@ def ask(
                 os.kill(pid, signal.SIGKILL)
             # While its call hangs it cannot end, and nobody waits for it.
             os.waitpid(pid, os.WNOHANG if silent else 0)
+        lost = [path for path in left if silent and patience.is_lost_with(path, question)]
+        left = [path for path in left if path not in lost]
+        yield from ((path, None) for path in lost)
 
 
 def _start(questions: Sequence[str], reply: Callable[[str], Answer]) -> tuple[int, BinaryIO]:

@@ -8,12 +8,12 @@ folder, each inode counts once, and what does not answer is left alone.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from modelkeep.fs import accounts
-from modelkeep.fs.answering import ask
+from modelkeep.fs.answering import Patience, ask
 from modelkeep.fs.reading import read_small
 from modelkeep.hub import tree
 from modelkeep.hub.repo import Repo, is_commit
@@ -70,16 +70,15 @@ def survey(
     store: Store | None = None,
     *,
     besides: Path | None = None,
-    patience: Callable[[str], float] = lambda _: 10.0,
+    patience: Patience | None = None,
 ) -> Survey:
     """Look at the caches among some paths, given with what led to each; `besides` is left out.
 
-    Those without a repo, and hubs of keeps, are left out as well. `patience` is how many seconds to
-    wait for the file system under a path.
+    Those without a repo, and hubs of keeps, are left out as well.
     """
     met = {_inode(os.fspath(besides))} if besides else set()
     found, skipped = [], []
-    for path, look in ask(list(places), _look, patience=patience):
+    for path, look in ask(list(places), _look, patience or Patience()):
         if look is None:
             skipped.append(Skipped(Path(path), "the file system does not answer"))
         elif look.refused:

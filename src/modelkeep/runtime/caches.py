@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelkeep import settings
-from modelkeep.fs.answering import ask
-from modelkeep.fs.mounts import Mount, is_shared, table, under
+from modelkeep.fs.answering import Patience, ask
+from modelkeep.fs.mounts import table
 from modelkeep.runtime import containers
 from modelkeep.runtime.containers import View
 from modelkeep.runtime.places import expanded
@@ -35,7 +35,6 @@ _IN_HOME = ".cache/huggingface/hub"
 # A volume is mounted at a hub cache, at an HF_HOME, at a folder of caches or at a home.
 _IN_VOLUME = ("", "hub", "huggingface/hub", _IN_HOME)
 _ASSIGNMENT = re.compile(r"\s*(?:export\s+)?([A-Z_]+)=(\"[^\"]*\"|'[^']*'|[^\s#;]*)")
-_SHARED_S, _LOCAL_S = 1.0, 10.0  # a disk that has to spin up is not dead
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,20 +82,6 @@ def places(
     return tuple(found.values())
 
 
-def patience(mounts: Iterable[Mount]) -> _Patience:
-    """Return how long to wait for an answer about a path: a second where a server is behind it."""
-    return _Patience(tuple(mounts))
-
-
-class _Patience:
-    def __init__(self, mounts: tuple[Mount, ...]) -> None:
-        self._mounts = mounts
-
-    def __call__(self, path: str) -> float:
-        mount = under(self._mounts, path)
-        return _SHARED_S if mount and is_shared(mount.kind) else _LOCAL_S
-
-
 def _named(
     variables: Mapping[str, str], source: str, *, expand: Mapping[str, str] | None = None
 ) -> Iterator[Place]:
@@ -107,14 +92,14 @@ def _named(
 
 
 def _of_people(machine: Machine) -> Iterator[Place]:
-    wait = patience(table())
-    known = dict(ask([machine.homes, *machine.volumes], _names, patience=wait))
+    patience = Patience()
+    known = dict(ask([machine.homes, *machine.volumes], _names, patience))
     homes = [f"{machine.homes}/{name}" for name in known.pop(machine.homes) or ()]
     homes = list(dict.fromkeys([*homes, *_accounts(machine.accounts)]))
     for home in homes:
         yield Place(f"{home}/{_IN_HOME}", f"home {home}")
     folders = [f"{home}/{folder}" for home in homes for folder in containers.USER_VOLUMES]
-    known |= dict(ask(folders, _names, patience=wait))
+    known |= dict(ask(folders, _names, patience))
     for folder, names in known.items():
         for name in names or ():
             for below in _IN_VOLUME:
@@ -142,7 +127,7 @@ def _of_processes(machine: Machine) -> Iterator[Place]:
     ours, here = table(), containers.namespace(f"{machine.processes}/self")
     views: dict[str, View] = {}
     folders = [f"{machine.processes}/{pid}" for pid in pids]
-    for folder, told in ask(folders, _environment, patience=lambda _: _SHARED_S):
+    for folder, told in ask(folders, _environment, Patience(local_s=1.0)):
         namespace, variables = told or ("", {})
         found = _named(variables, f"process {os.path.basename(folder)}")
         if not namespace or namespace == here:

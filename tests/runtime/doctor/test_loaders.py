@@ -36,6 +36,19 @@ def test_a_shared_hf_home_is_found(keep: Keep, tmp_path: Path) -> None:
     assert status(keep, "hf_home") is Status.OK
 
 
+def test_a_token_that_others_can_read_is_found(keep: Keep, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    assert status(keep, "token", HF_HOME=str(tmp_path)) is Status.SKIP
+    token.write_text("hf_secret")
+    token.chmod(0o600)
+    assert status(keep, "token", HF_HOME=str(tmp_path)) is Status.OK
+    token.chmod(0o640)
+    finding = found(keep, "loaders.token", environ={"HF_TOKEN_PATH": str(token)})
+    assert finding.status is Status.FAIL
+    assert f"chmod 600 {token}" in str(finding.fix)
+    assert "hf_secret" not in str(finding)
+
+
 def test_transformers_cache_is_found(keep: Keep) -> None:
     assert status(keep, "transformers_cache") is Status.OK
     assert status(keep, "transformers_cache", TRANSFORMERS_CACHE="/x") is Status.WARN

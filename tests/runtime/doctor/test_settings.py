@@ -19,7 +19,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="acts as another user"
 
 SHARED = {"keep.group", "keep.acl", "keep.umask", "keep.trees"}
 # The environment of a test has its own HF_HOME, and looks in no keep.
-OWN = {"loaders.cache", "keep.budget"}
+OWN = {"loaders.cache", "loaders.token", "keep.budget"}
 
 
 def test_a_fresh_private_keep_is_well(keep: Keep) -> None:

@@ -54,6 +54,7 @@ CHECKS: tuple[Check, ...] = (
     contents.Unsettled(),
     loaders.Cache(),
     loaders.Home(),
+    loaders.Token(),
     loaders.TransformersCache(),
     loaders.Empty(),
 )

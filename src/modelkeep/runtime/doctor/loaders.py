@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from shlex import quote
+
 from modelkeep.runtime.doctor.interface import Check, Finding, Status
 from modelkeep.runtime.doctor.subject import Subject
 from modelkeep.runtime.doctor.words import some
 from modelkeep.runtime.environment import empty_variables, is_shared
-from modelkeep.runtime.places import expanded, inside
+from modelkeep.runtime.places import cache_home, expanded, inside
 from modelkeep.settings import loader_cache
+
+_OTHERS_READ = 0o044
 
 
 class Cache(Check):
@@ -58,6 +65,26 @@ class Home(Check):
         )
 
 
+class Token(Check):
+    """Nobody else can read the token that loaders send."""
+
+    id = "loaders.token"
+
+    def look(self, subject: Subject) -> Finding:
+        """Look at the mode of the file; it is not opened."""
+        path = _token_path(subject.environ)
+        try:
+            mode = stat.S_IMODE(Path(path).stat().st_mode)
+        except OSError:
+            return self.skip(f"no token can be seen at {path}")
+        if not mode & _OTHERS_READ:
+            return self.ok(f"{path} has the mode {mode:04o}")
+        return self.bad(
+            f"{path} has the mode {mode:04o}: others can read the token and act in your name",
+            f"chmod 600 {quote(path)}, and replace the token if others were there",
+        )
+
+
 class TransformersCache(Check):
     """No variable is set that transformers has given up."""
 
@@ -90,3 +117,10 @@ class Empty(Check):
             f"set to nothing, which is not the same as unset: {some(empty)}",
             f"unset {' '.join(empty)}",
         )
+
+
+def _token_path(environ: Mapping[str, str]) -> str:
+    if path := environ.get("HF_TOKEN_PATH"):
+        return expanded(path, environ)
+    home = environ.get("HF_HOME") or f"{cache_home(environ)}/huggingface"
+    return f"{expanded(home, environ)}/token"

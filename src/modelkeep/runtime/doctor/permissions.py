@@ -98,7 +98,7 @@ class Modes(Check):
             if folder.mode & stat.S_IWOTH or folder.mode & _OWNER != _OWNER
         ]
         if not wrong:
-            return self.ok(f"{counted(len(subject.folders), 'folder')} that not everybody can change")
+            return self.ok(f"{counted(len(subject.folders), 'folder')}, closed to other writers")
         return self.bad(
             f"{counted(len(wrong), 'folder')} that their owner cannot use, or everybody can change:"
             f" {some([folder.path for folder in wrong])}",
