@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,9 +74,11 @@ class Person:
         assert done.returncode == code, (arguments, done.returncode, done.stdout, done.stderr)
         return json.loads(done.stdout)
 
-    def run(self, site: Site, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        """Run this person's interpreter with some arguments."""
-        env = self._env(site)
+    def run(
+        self, site: Site, *arguments: str | Path, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run this person's interpreter with some arguments, and variables besides his own."""
+        env = {**self._env(site), **(env or {})}
         return subprocess.run(
             [*self._within(env), str(python_of(NEWEST)), *arguments],
             env={**os.environ, **env},

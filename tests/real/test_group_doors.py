@@ -85,6 +85,14 @@ def test_where_there_are_no_acls_a_closed_repo_is_named_and_the_rest_goes_on(
         in people.bob.modelkeep(people.site, "show", "org/closed", code=4)["error"]["hint"]
     )
     # nothing else suffers
+    env = {
+        "_MODELKEEP_COMPLETE": "bash_complete",
+        "COMP_WORDS": "modelkeep rm org",
+        "COMP_CWORD": "2",
+    }
+    assert people.bob.run(people.site, "-m", "modelkeep", env=env).stdout.split() == [
+        "plain,org/open"
+    ]
     people.bob.modelkeep(people.site, "pull", "org/other")
     people.bob.modelkeep(people.site, "settle")
     people.bob.modelkeep(people.site, "gc")

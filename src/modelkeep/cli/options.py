@@ -14,6 +14,7 @@ It returns its exit code, None for 0, raises `ModelkeepError`, and shows what it
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ import click
 
 from modelkeep import settings
 from modelkeep.cli.output import FORMATS, Output
+from modelkeep.errors import ModelkeepError
 from modelkeep.hub.repo import RepoType
 
 if TYPE_CHECKING:
@@ -133,8 +135,13 @@ class RepoName(click.types.StringParamType):
         invocation = ctx.find_object(Invocation)
         explicit = invocation.keep if invocation else None
         hub = HubCache(Path(settings.keep_directory(explicit).value, "hub"))
-        repos = (str(repo) for repo in hub.repos() if any(True for _ in hub.commits(repo)))
-        return [CompletionItem(repo) for repo in repos if repo.startswith(incomplete)]
+        found = []
+        with suppress(ModelkeepError):  # what this caller may not see is not offered
+            for repo in hub.repos():
+                with suppress(ModelkeepError):
+                    if str(repo).startswith(incomplete) and hub.commits(repo):
+                        found.append(CompletionItem(str(repo)))
+        return found
 
 
 REPO = RepoName()
