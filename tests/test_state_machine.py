@@ -2,82 +2,29 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from huggingface_hub import scan_cache_dir, snapshot_download
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import precondition, rule, run_state_machine_as_test
 
-from modelkeep.errors import NotFoundError
-from modelkeep.fs.links import COPY_BELOW
-from modelkeep.keep import Keep
+from modelkeep.errors import BusyError, NotFoundError
+from modelkeep.fs.identity import current
+from tests.caches import picture
 from tests.hub import Hub
-from tests.keeping import content, held_by, loaded
-from tests.models import random_bytes
-
-Files = dict[str, bytes]
-Content = tuple[bool, bytes]  # the Hub names the same bytes otherwise in LFS than in git
-
-NAMES = ("org/a", "org/b", "org/c")
-LOCAL = "me/mine"
-CONTENTS = (
-    b"",
-    b"{}",
-    b"small" * 100,
-    random_bytes((1 << 20) + 1, 1),
-    random_bytes((1 << 20) + 2, 2),
-)
-PATHS = ("config.json", "model.safetensors", "deep/er/tokenizer.txt")
+from tests.keeping import content, held_by
+from tests.machine import LOCAL, NAMES, World, digest, distinct, filled, large, trees
+from tests.store.support import flip
 
 repos = st.sampled_from(NAMES)
 caches = st.sampled_from(("one", "two"))
-trees = st.dictionaries(
-    st.sampled_from(PATHS), st.integers(0, len(CONTENTS) - 1), min_size=1, max_size=3
-)
 
 
-def filled(tree: dict[str, int]) -> Files:
-    """The files of a tree, which names contents by number to be short when it is told."""
-    return {path: CONTENTS[number] for path, number in tree.items()}
-
-
-class Keeping(RuleBasedStateMachine):
-    """A keep, two other caches and a stock client, against dictionaries."""
-
-    hub: Hub
-    scratch: Path
-
-    @initialize(first=trees)
-    def make(self, first: dict[str, int]) -> None:
-        self.top = Path(tempfile.mkdtemp(dir=self.scratch))
-        self.keep = Keep.create(self.top / "keep")
-        self.upstream: dict[str, dict[str, Files]] = {}
-        self.held: dict[str, dict[str, Files]] = {}
-        self.unsettled: set[tuple[str, str]] = set()
-        self.linked: dict[str, dict[str, dict[str, Files]]] = {"one": {}, "two": {}}
-        self.edited: dict[str, set[Content]] = {}
-        for name in NAMES:
-            self.hub.repo(name)
-            self.upstream[name] = {}
-            self.commit(name, filled(first))
-
-    def commit(self, name: str, files: Files) -> None:
-        repo = self.hub._router.repos["model", name]
-        self.upstream[name][repo.commit(files)] = files
-
-    def head(self, name: str) -> str:
-        return self.hub._router.repos["model", name].sha
+class Keeping(World):
+    """Every operation on a keep, and what clients and people do beside it."""
 
     @rule(name=repos, tree=trees)
     def upstream_moves(self, name: str, tree: dict[str, int]) -> None:
@@ -86,20 +33,16 @@ class Keeping(RuleBasedStateMachine):
     @rule(name=repos)
     def pull(self, name: str) -> None:
         commit = self.head(name)
-        known = self.stored()
         files = self.upstream[name][commit]
-        brought = any(name == other for other, _ in self.unsettled)
+        known = self.stored() | (self.unsettled.get(name, set()) - self.edited.get(name, set()))
 
         pulled = self.keep.pull(name)
 
         assert pulled.commit == commit
-        if not brought:
-            assert pulled.bytes_fetched == sum(
-                len(data) for _, data in self.distinct([files]) - known
-            )
-        self.held.setdefault(name, {})[commit] = files
-        self.unsettled.discard((name, commit))
-        self.mended(name, files)
+        assert pulled.bytes_fetched == sum(len(data) for _, data in distinct([files]) - known)
+        self.settled(name)
+        self.unsettled[name] -= distinct([files])
+        self.hold(name, commit, files)
 
     @rule(tree=trees)
     def add(self, tree: dict[str, int]) -> None:
@@ -109,59 +52,181 @@ class Keeping(RuleBasedStateMachine):
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_bytes(data)
         added = self.keep.add(folder, LOCAL)
-        self.held.setdefault(LOCAL, {})[added.commit] = files
-        self.mended(LOCAL, files)
+        self.hold(LOCAL, added.commit, files)
+        self.local |= distinct([files])
 
     @rule(name=repos)
     def a_stock_client_downloads(self, name: str) -> None:
         commit = self.head(name)
-        snapshot_download(name, cache_dir=self.keep.hub.directory, endpoint=self.hub.endpoint)
+        files = self.upstream[name][commit]
+        there = distinct(self.held.get(name, {}).values())
+        self.client_downloads(name, self.keep.hub.directory)
+        self.unsettled[name] = self.unsettled.get(name, set()) | (distinct([files]) - there)
         if commit not in self.held.get(name, {}):
-            self.unsettled.add((name, commit))
-        self.held.setdefault(name, {})[commit] = self.upstream[name][commit]
+            self.brought.add((name, commit))
+        self.has(name, commit, files)
+
+    @rule()
+    def settle(self) -> None:
+        unsettled = {name: set(contents) for name, contents in self.unsettled.items()}
+        edited = self.damaged()
+        settled = self.keep.settle()
+        assert settled.skipped == ()
+        assert len(settled.corrupt) == len(edited)
+        assert settled.files == sum(
+            len(contents - self.edited.get(name, set())) for name, contents in unsettled.items()
+        )
+        self.all_settled()
 
     @precondition(lambda self: self.held)
     @rule(data=st.data(), cache=caches)
-    def link(self, data: st.DataObject, cache: str) -> None:
+    def link_into_a_cache(self, data: st.DataObject, cache: str) -> None:
         name, commit = self.some_revision(data)
         if not self.in_store(name, commit):
             with pytest.raises(NotFoundError):
                 self.keep.link(name, commit, into=self.top / cache)
             return
         self.keep.link(name, commit, into=self.top / cache)
-        self.linked[cache].setdefault(name, {})[commit] = self.held[name][commit]
+        linked = self.linked.setdefault(cache, {})
+        linked.setdefault(name, {})[commit] = self.held[name][commit]
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def link_to_a_folder(self, data: st.DataObject) -> None:
+        name, commit = self.some_revision(data)
+        if self.in_store(name, commit):
+            folder = Path(tempfile.mkdtemp(dir=self.top))
+            self.keep.link(name, commit, to=folder)
+            assert content(folder) == self.held[name][commit]
+            shutil.rmtree(folder)
+
+    @precondition(lambda self: self.linked)
+    @rule(data=st.data())
+    def a_person_deletes_a_linked_cache(self, data: st.DataObject) -> None:
+        cache = data.draw(st.sampled_from(sorted(self.linked)))
+        shutil.rmtree(self.top / cache)
+        del self.linked[cache]
+
+    @rule(name=repos, merge=st.booleans())
+    def adopt(self, name: str, merge: bool) -> None:
+        cache = tempfile.mkdtemp(dir=self.top)
+        commit = self.head(name)
+        files = self.upstream[name][commit]
+        self.client_downloads(name, Path(cache))
+        before = picture(Path(cache))
+        (plan,) = self.keep.plan_adoption([cache], merge=merge, share=True)
+
+        adopted = self.keep.adopt(plan)
+
+        assert adopted.corrupt == ()
+        # A branch that stands for something else in the keep stays the keep's.
+        assert all(merge and "/refs/" in skipped.path for skipped in adopted.skipped)
+        if merge:
+            there = distinct(self.held.get(name, {}).values())
+            self.unsettled[name] = self.unsettled.get(name, set()) - distinct([files])
+            self.brought.add((name, commit))
+            self.has(name, commit, files)
+            self.mended(name, distinct([files]) - there)
+            shutil.rmtree(cache, ignore_errors=True)
+        elif adopted.journal:
+            self.adopted[Path(cache).name] = {name: {commit: files}}
+            self.before[Path(cache).name] = before
+
+    @precondition(lambda self: self.adopted)
+    @rule(data=st.data())
+    def undo_an_adoption(self, data: st.DataObject) -> None:
+        cache = data.draw(st.sampled_from(sorted(self.adopted)))
+        (plan,) = self.keep.plan_undo([self.top / cache])
+        self.keep.undo(plan)
+        assert picture(self.top / cache) == self.before.pop(cache)
+        del self.adopted[cache]
 
     @precondition(lambda self: self.held)
     @rule(data=st.data(), whole=st.booleans())
     def rm(self, data: st.DataObject, whole: bool) -> None:
         name, commit = self.some_revision(data)
+        commits = list(self.held[name]) if whole else [commit]
+        if any(self.is_protected(name, each) for each in commits):
+            with pytest.raises(BusyError):
+                self.keep.plan_removal(name, None if whole else commit)
+            return
         plan = self.keep.plan_removal(name, None if whole else commit)
 
         removal = self.keep.remove(plan)
 
         assert removal.bytes_freed == plan.bytes_planned
-        if whole:
-            del self.held[name]
-            self.unsettled = {held for held in self.unsettled if held[0] != name}
-        else:
-            del self.held[name][commit]
-            self.unsettled.discard((name, commit))
-            if not self.held[name]:
-                del self.held[name]
-        if name not in self.held:
-            self.edited.pop(name, None)
+        for each in commits:
+            self.forget(name, each)
+
+    @rule(at_once=st.booleans())
+    def gc_of_garbage(self, at_once: bool) -> None:
+        plan = self.keep.plan_collection(grace=0 if at_once else None)
+        removal = self.keep.collect(plan)
+        assert removal.bytes_freed == plan.bytes_planned
+        if at_once:
+            self.may_lose = self.last_stored
+            assert self.stored() <= self.here() | self.local
+
+    @rule(name=repos, everything=st.booleans())
+    def gc_makes_room(self, name: str, everything: bool) -> None:
+        match = () if everything else (name,)
+        plan = self.keep.plan_collection(everything=everything, match=match)
+        self.keep.collect(plan)
+        gone = {item.name for item in plan.remove if item.kind == "revision"}
+        for repo, commit in self.revisions():
+            meant = everything or repo == name
+            fetched = not distinct([self.held[repo][commit]]) & self.unsettled.get(repo, set())
+            if f"{repo}@{commit}" in gone:
+                assert meant
+                assert repo != LOCAL
+                assert not self.is_protected(repo, commit)
+                self.forget(repo, commit)
+            elif meant and fetched and repo != LOCAL:
+                assert self.is_protected(repo, commit)
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data(), whole=st.booleans())
+    def pin(self, data: st.DataObject, whole: bool) -> None:
+        name, commit = self.some_revision(data)
+        name = name if whole else f"{name}@{commit}"
+        self.keep.pin(name)
+        self.pinned.add(name)
+
+    @precondition(lambda self: self.pinned)
+    @rule(data=st.data())
+    def unpin(self, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from(sorted(self.pinned)))
+        self.keep.unpin(name)
+        self.pinned = {pin for pin in self.pinned if pin != name and pin.partition("@")[0] != name}
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def a_program_takes_a_lease(self, data: st.DataObject) -> None:
+        name, commit = self.some_revision(data)
+        if f"{name}@{commit}" not in self.leased:
+            digests = map(digest, distinct([self.held[name][commit]]))
+            lease = self.keep.store.leases.take(f"{name}@{commit}", digests, owner=current())
+            self.leased[lease.name] = lease.id
+
+    @precondition(lambda self: self.leased)
+    @rule(data=st.data())
+    def the_program_ends(self, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from(sorted(self.leased)))
+        self.keep.store.leases.drop(self.leased.pop(name))
 
     @precondition(lambda self: self.held)
     @rule(data=st.data())
     def a_person_edits_a_small_file(self, data: st.DataObject) -> None:
         name, commit = self.some_revision(data)
         found = held_by(self.keep, name, commit)
-        for path, text in self.held[name][commit].items():
-            if 0 < len(text) < 1 << 20:
-                blob = (self.keep.hub.snapshot(found.repo, commit) / path).resolve()
-                blob.chmod(0o644)
-                blob.write_bytes(b"edited")
-                self.edited.setdefault(name, set()).update(self.distinct([{path: text}]))
+        small = {
+            path: text for path, text in self.held[name][commit].items() if 0 < len(text) < 1 << 20
+        }
+        for path, text in small.items():
+            blob = (self.keep.hub.snapshot(found.repo, commit) / path).resolve()
+            blob.chmod(0o644)
+            blob.write_bytes(b"edited")
+            self.edited.setdefault(name, set()).update(distinct([{path: text}]))
 
     @rule()
     def verify(self) -> None:
@@ -170,101 +235,69 @@ class Keeping(RuleBasedStateMachine):
         assert not report.unverifiable
         # Only what a person edited differs from its name, and all of that is found.
         assert {repo for bad in report.corrupt for repo in bad.repos} == {
-            name
-            for name, revisions in self.held.items()
-            if self.distinct(revisions.values()) & self.edited.get(name, set())
+            name for name, _ in self.damaged()
         }
+        self.all_settled()
 
-    @invariant()
-    def every_revision_loads_with_its_bytes(self) -> None:
-        for name, revisions in self.held.items():
-            for commit, files in revisions.items():
-                found = loaded(self.keep, name, commit)
-                assert found.keys() == files.keys()
-                for path, data in files.items():
-                    edited = self.distinct([{path: data}]) <= self.edited.get(name, set())
-                    assert found[path] == (b"edited" if edited else data)
+    @precondition(lambda self: large(self.last_stored))
+    @rule(data=st.data(), bit=st.integers(0, 1 << 23), repair=st.booleans())
+    def a_disk_flips_a_bit(self, data: st.DataObject, bit: int, repair: bool) -> None:
+        """It is found; upstream has what mends it, or the disk comes to its senses."""
+        bad = data.draw(st.sampled_from(sorted(map(digest, large(self.last_stored)))))
+        flip(self.keep.store.path(bad), bit)
+        report = self.keep.verify()
+        assert bad in {corrupt.digest for corrupt in report.corrupt}
+        self.all_settled()
+        info = self.keep.store.info(bad)
+        assert info is not None
+        if info.intact:
+            pass  # what a client had brought was good, and healed it
+        elif repair and any(source.upstream for source in info.sources):
+            report = self.keep.verify(repair=True)
+            left = {(repo, corrupt.digest) for corrupt in report.corrupt for repo in corrupt.repos}
+            for name, each in self.damaged():
+                if (name, digest(each)) not in left:
+                    self.mended(name, {each})
+            self.all_settled()
+            assert bad in report.repaired
+        else:
+            flip(self.keep.store.path(bad), bit)
+            assert bad in self.keep.verify().repaired
+        for kept in self.keep.store.layout.trash.iterdir():
+            kept.unlink()  # the bad bytes, for whoever wonders
 
-    @invariant()
-    def every_linked_revision_loads_with_its_bytes(self) -> None:
-        for cache, repos in self.linked.items():
-            for name, revisions in repos.items():
-                for commit, files in revisions.items():
-                    folder = f"models--{name.replace('/', '--')}/snapshots/{commit}"
-                    assert content(self.top / cache / folder) == files
-
-    @invariant()
-    def the_listing_is_the_dictionary(self) -> None:
-        listing = self.keep.list()
-        assert {repo.repo: {r.commit for r in repo.revisions} for repo in listing.repos} == {
-            name: set(revisions) for name, revisions in self.held.items()
-        }
-        for repo in listing.repos:
-            for revision in repo.revisions:
-                # A stock client that knows a listing already does not always note it again.
-                brought = (repo.repo, revision.commit) in self.unsettled
-                assert revision.complete or (brought and revision.complete is None)
-            if not self.edited.get(repo.repo):
-                distinct = self.distinct(self.held[repo.repo].values())
-                assert repo.bytes_total == sum(len(data) for _, data in distinct)
-
-    @invariant()
-    def the_store_has_what_is_used_and_nothing_bad(self) -> None:
-        used = self.distinct(
-            [
-                *self.settled(),
-                # Small files are copies there, which need no blob.
-                *(
-                    {path: data for path, data in files.items() if len(data) >= COPY_BELOW}
-                    for cache in self.linked.values()
-                    for revisions in cache.values()
-                    for files in revisions.values()
-                ),
-            ]
-        )
-        assert used <= self.stored()
-        assert not list(self.keep.store.layout.trash.iterdir())
-        assert not scan_cache_dir(self.keep.hub.directory).warnings
-
-    def mended(self, name: str, files: Files) -> None:
-        self.edited[name] = self.edited.get(name, set()) - self.distinct([files])
-
-    def stored(self) -> set[Content]:
-        store = self.keep.store
-        return {(d.algorithm == "sha256", store.path(d).read_bytes()) for d, _ in store.blobs()}
-
-    def settled(self) -> list[Files]:
-        return [
-            files
-            for name, revisions in self.held.items()
-            for commit, files in revisions.items()
-            if (name, commit) not in self.unsettled
-        ]
+    def all_settled(self) -> None:
+        for name in list(self.unsettled):
+            self.settled(name)
 
     def in_store(self, name: str, commit: str) -> bool:
         files = held_by(self.keep, name, commit).files
         return bool(files) and all(self.keep.store.has(file.digest) for file in files)
 
-    def some_revision(self, data: st.DataObject) -> tuple[str, str]:
-        choices = [(n, c) for n, revisions in sorted(self.held.items()) for c in sorted(revisions)]
-        return data.draw(st.sampled_from(choices))
-
-    @staticmethod
-    def distinct(trees: Iterable[Files]) -> set[Content]:
-        return {(path.endswith(".safetensors"), d) for files in trees for path, d in files.items()}
+    def revisions(self) -> list[tuple[str, str]]:
+        return [(name, commit) for name, commits in self.held.items() for commit in commits]
 
 
-def test_a_keep_is_a_dictionary(hub: Hub, tmp_path: Path) -> None:
-    machine = type("Keeping", (Keeping,), {"hub": hub, "scratch": tmp_path})
+def explore(hub: Hub, scratch: Path, *, examples: int, steps: int, derandomize: bool) -> None:
+    machine = type("Keeping", (Keeping,), {"hub": hub, "scratch": scratch})
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=12,
-            stateful_step_count=12,
-            derandomize=True,
+            max_examples=examples,
+            stateful_step_count=steps,
+            derandomize=derandomize,
             deadline=None,
-            phases=[Phase.generate],
+            phases=[Phase.generate] if derandomize else [Phase.generate, Phase.shrink],
             database=None,
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+def test_a_keep_is_a_dictionary(hub: Hub, tmp_path: Path) -> None:
+    explore(hub, tmp_path, examples=18, steps=20, derandomize=True)
+
+
+@pytest.mark.stress
+def test_a_keep_is_a_dictionary_for_hours(hub: Hub, tmp_path: Path) -> None:
+    explore(hub, tmp_path, examples=400, steps=40, derandomize=False)
