@@ -60,7 +60,7 @@ def files(name: str, number: int) -> dict[str, bytes]:
     return {
         "config.json": f"{name} {number}".encode(),
         "model.safetensors": SHARED[number % len(SHARED)],
-        "extra.bin": random_bytes(MIB + 5, hash(name) % 1000 + number),
+        "extra.bin": random_bytes(MIB + 5, 100 * (CHURNED + PUBLISHED).index(name) + number + 50),
     }
 
 
