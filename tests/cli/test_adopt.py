@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import pwd
 from pathlib import Path
 
 import pytest
 
+from modelkeep.keep import Keep
 from tests.caches import Revision, etag, picture, write
 from tests.cli.conftest import Modelkeep
 from tests.filesystems import as_user, need_root, public_directory
@@ -122,6 +124,22 @@ def test_what_makes_no_sense_is_said_in_one_line(
     assert done.code == code, done.err
     assert done.err.startswith("error: ")
     assert done.err.count("\n") <= 2
+
+
+@pytest.mark.real
+def test_root_goes_on_as_the_owner(modelkeep: Modelkeep) -> None:
+    need_root()
+    nobody = pwd.getpwnam("nobody")
+    with public_directory() as base:
+        as_user(nobody.pw_uid, lambda: Keep.create(base / "keep"), gid=nobody.pw_gid)
+        cache = as_user(nobody.pw_uid, lambda: write(base / "cache", Revision("org/a", FILES)))
+
+        done = modelkeep("--keep", base / "keep", "adopt", "--merge", cache, "--yes")
+
+        assert done.code == 0, done.err
+        assert "working as nobody" in done.err
+        assert cache.samefile(base / "keep/hub")
+        assert {path.lstat().st_uid for path in base.rglob("*")} == {nobody.pw_uid}
 
 
 @pytest.mark.real

@@ -122,14 +122,21 @@ def _refuse_keeps(given: Path, directory: Path, keep: Path) -> None:
 
 def _refuse_foreign(directory: Path) -> None:
     owner = directory.stat().st_uid
-    if owner == os.geteuid():
-        return
+    if owner != os.geteuid():
+        raise AccessError(
+            f"`{directory}` belongs to {_user(owner, 'uid ')}, and only its owner can adopt it",
+            hint=f"let them run it: {as_owner(owner, 'adopt', directory)}",
+            path=directory,
+        )
+
+
+def as_owner(uid: int, arguments: str, directory: Path) -> str:
+    """Return what to type so that a user runs modelkeep on a directory."""
+    return f"sudo -u {quote(_user(uid, '#'))} modelkeep {arguments} {quote(str(directory))}"
+
+
+def _user(uid: int, prefix: str) -> str:
     try:
-        name = pwd.getpwuid(owner).pw_name
+        return pwd.getpwuid(uid).pw_name
     except KeyError:
-        name = f"#{owner}"
-    raise AccessError(
-        f"`{directory}` belongs to {name.replace('#', 'uid ')}, and only its owner can adopt it",
-        hint=f"let them run it: sudo -u {quote(name)} modelkeep adopt {quote(str(directory))}",
-        path=directory,
-    )
+        return f"{prefix}{uid}"

@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from shlex import quote
 
 from modelkeep.errors import AccessError, NotFoundError
 from modelkeep.fs import durable
@@ -24,6 +23,7 @@ from modelkeep.fs.syncpoint import reach
 from modelkeep.hub.adopt import journal as journals
 from modelkeep.hub.adopt import swap
 from modelkeep.hub.adopt.journal import FILE, FOLDER, NEW, UNDONE, Entry, Journal
+from modelkeep.hub.adopt.places import as_owner
 from modelkeep.hub.adopt.run import working_on
 from modelkeep.hub.adopt.scratch import built
 from modelkeep.hub.adopt.share import is_clone
@@ -64,15 +64,19 @@ class Undone:
 
 
 def to_undo(store: Store, given: list[list[Path]]) -> list[Journal]:
-    """Return the journals to undo, the newest first: all of some caches, or the latest of any.
+    """Return the journals to undo, the newest first: all of some caches, or this user's latest.
 
     Each cache is given by the paths it may have had. NotFoundError where there is none.
     """
     known = [journal for journal in journals.journals(store) if not journal.undone]
     if not given:
-        if not known:
-            raise NotFoundError("nothing was adopted into this keep", hint="see: modelkeep ls")
-        return known[-1:]
+        own = [journal for journal in known if journal.uid == os.geteuid()]
+        if not own:
+            raise NotFoundError(
+                "you have adopted nothing into this keep that is not undone",
+                hint="name a cache: modelkeep adopt --undo CACHE",
+            )
+        return own[-1:]
     chosen = []
     for paths in given:
         of_cache = [journal for journal in known if journal.cache in paths]
@@ -94,7 +98,7 @@ def plan(store: Store, journal: Journal, newer: Iterable[Journal] = ()) -> UndoP
     if journal.uid != os.geteuid():
         raise AccessError(
             f"`{journal.cache}` was adopted by uid {journal.uid}",
-            hint="let them run it: modelkeep adopt --undo " + quote(str(journal.cache)),
+            hint=f"let them run it: {as_owner(journal.uid, 'adopt --undo', journal.cache)}",
             path=journal.cache,
         )
     directory = _directory([journal, *newer])
