@@ -239,7 +239,7 @@ class Keeping(World):
         }
         self.all_settled()
 
-    @precondition(lambda self: large(self.last_stored))
+    @precondition(lambda self: bool(large(self.last_stored)))
     @rule(data=st.data(), bit=st.integers(0, 1 << 23), repair=st.booleans())
     def a_disk_flips_a_bit(self, data: st.DataObject, bit: int, repair: bool) -> None:
         """It is found; upstream has what mends it, or the disk comes to its senses."""

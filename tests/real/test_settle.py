@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -22,6 +24,7 @@ FILES = {
 }
 SIZE = sum(map(len, FILES.values()))
 SHARING = {"HF_HUB_DISABLE_SHARED_BLOBS": "0"}
+UNLINKED = {"HF_HUB_DISABLE_SYMLINKS": "1"}
 
 LOAD = """
 from huggingface_hub import scan_cache_dir, snapshot_download
@@ -33,7 +36,14 @@ result = {
 """
 
 
-def load(site: Site, version: str, repo: str, *, offline: bool = False, **env: str) -> Any:
+def load(
+    site: Site,
+    version: str,
+    repo: str,
+    env: Mapping[str, str] = MappingProxyType({}),
+    *,
+    offline: bool = False,
+) -> Any:
     code = f"REPO = {repo!r}\n{LOAD}"
     return run_client(
         version,
@@ -82,8 +92,8 @@ def test_payloads_in_the_clients_own_store_are_shared_not_moved(own_site: Site) 
     site.hub.xet = True
     for name in ("org/one", "org/two"):
         site.hub.repo(name).commit(FILES)
-    one = Path(load(site, NEWEST, "org/one", **SHARING)["top"])
-    two = Path(load(site, NEWEST, "org/two", **SHARING)["top"])
+    one = Path(load(site, NEWEST, "org/one", SHARING)["top"])
+    two = Path(load(site, NEWEST, "org/two", SHARING)["top"])
     payload = (one / "model.safetensors").resolve()
     assert payload == (two / "model.safetensors").resolve()
     assert payload.is_relative_to(site.cache / "blobs")
@@ -147,7 +157,7 @@ result = [snapshot_download(name) for name in {names!r}]
 def test_a_client_without_links_is_settled_too(own_site: Site) -> None:
     site = own_site
     site.hub.repo("org/brought").commit(FILES)
-    top = Path(load(site, NEWEST, "org/brought", HF_HUB_DISABLE_SYMLINKS="1")["top"])
+    top = Path(load(site, NEWEST, "org/brought", UNLINKED)["top"])
     assert not (top / "model.safetensors").is_symlink()
     assert site.unsettled("org/brought") == SIZE
 
@@ -155,7 +165,7 @@ def test_a_client_without_links_is_settled_too(own_site: Site) -> None:
 
     assert (top / "model.safetensors").is_symlink()
     assert site.unsettled("org/brought") == 0
-    for env in ({}, {"HF_HUB_DISABLE_SYMLINKS": "1"}):
-        found = load(site, NEWEST, "org/brought", offline=True, **env)
+    for env in ({}, UNLINKED):
+        found = load(site, NEWEST, "org/brought", env, offline=True)
         assert found == {"top": str(top), "warnings": []}
     assert content(top) == FILES
