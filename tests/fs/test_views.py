@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from modelkeep.fs.views import read_only_view
+from tests.containers import containers
 from tests.filesystems import need_root
 
 pytestmark = pytest.mark.real
@@ -72,6 +73,25 @@ def test_a_mount_of_something_else_does_not_count(keep: Path, tmp_path: Path) ->
 def test_a_service_whose_whole_view_is_read_only_does_not_count(keep: Path) -> None:
     with elsewhere("mount -o remount,bind,ro /"):
         assert read_only_view(keep) is None
+
+
+@pytest.mark.parametrize(("options", "seen"), [(":ro", True), ("", False)])
+def test_a_container_is_seen(keep: Path, options: str, seen: bool) -> None:
+    """With a root of its own, and the whole keep mounted at another place."""
+    with containers() as podman:
+        volume = f"{keep}:/models{options}"
+        command = podman.command("4242:4242", mounts=[volume], options=["--interactive"])
+        with subprocess.Popen(
+            [*command, "sh", "-c", "echo ready; read end"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as running:
+            assert running.stdout is not None
+            assert running.stdout.readline() == "ready\n"
+            view = read_only_view(keep)
+            running.communicate("end\n")
+    assert (view is not None and view.endswith("sees it read-only at `/models`")) is seen
 
 
 def test_it_takes_no_time(keep: Path) -> None:
