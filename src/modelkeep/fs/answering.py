@@ -26,11 +26,11 @@ class Patience:
     """How many seconds an answer about a path may take: fewer where a server is behind it."""
 
     def __init__(
-        self, mounts: Sequence[Mount] | None = None, *, shared_s: float = 1.0, local_s: float = 10.0
+        self, mounts: Sequence[Mount] | None = None, *, shared_s: float = 1.0, local_s: float = 3.0
     ) -> None:
         self._mounts = table() if mounts is None else mounts
         self._shared_s = shared_s
-        self._local_s = local_s  # a disk that has to spin up is not dead
+        self._local_s = local_s  # a disk may have to spin up, a link may lead to a server
 
     def seconds(self, path: str) -> float:
         """Return how long to wait for an answer about a path."""

@@ -108,15 +108,11 @@ def _of_people(machine: Machine) -> Iterator[Place]:
 
 
 def _of_startup_files(machine: Machine) -> Iterator[Place]:
-    for start in map(Path, machine.startup):
-        try:
-            for file in sorted(start.iterdir()) if start.is_dir() else [start]:
-                text = file.read_text(encoding="utf-8", errors="surrogateescape")
-                matches = map(_ASSIGNMENT.match, text.split("\n"))
-                found = {match[1]: match[2].strip("\"'") for match in matches if match}
-                yield from _named(found, str(file))
-        except OSError:
-            continue
+    for start in machine.startup:
+        for file in [start, *(f"{start}/{name}" for name in _names(start))]:
+            matches = map(_ASSIGNMENT.match, _text(file).split("\n"))
+            found = {match[1]: match[2].strip("\"'") for match in matches if match}
+            yield from _named(found, file)
 
 
 def _of_processes(machine: Machine) -> Iterator[Place]:
@@ -172,10 +168,13 @@ def _names(folder: str) -> list[str]:
 
 def _accounts(path: str) -> list[str]:
     """Return the homes of a file of accounts; a directory service is not asked."""
-    try:
-        lines = Path(path).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    except OSError:
-        return []
-    fields = (line.split(":") for line in lines)
+    fields = (line.split(":") for line in _text(path).splitlines())
     homes = {field[5].rstrip("/"): None for field in fields if len(field) >= 6}
     return [home for home in homes if home]
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return ""

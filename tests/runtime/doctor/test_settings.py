@@ -13,6 +13,7 @@ from modelkeep.keep import Keep
 from modelkeep.runtime.doctor import CHECKS, Check, Finding, Status, Subject, examine
 from modelkeep.settings import keep_directory
 from tests.filesystems import as_user, public_directory
+from tests.fs.test_answering import dead_mount
 from tests.runtime.doctor.conftest import found, is_ok, subject
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="acts as another user")
@@ -167,6 +168,15 @@ def test_a_keep_that_is_closed_to_the_caller_fails_once(tmp_path: Path) -> None:
     failed = {name: finding for name, finding in answers if finding.status is Status.FAIL}
     assert list(failed) == ["keep.present"]
     assert "permission denied" in failed["keep.present"].evidence
+
+
+@pytest.mark.real
+def test_a_dead_mount_stops_nobody(tmp_path: Path) -> None:
+    with dead_mount(tmp_path / "dead") as dead:
+        answers = examine(subject(dead / "keep"))
+    failed = {each.check.id: each.finding for each in answers if each.finding.status is Status.FAIL}
+    assert list(failed) == ["keep.present"]
+    assert "does not answer" in failed["keep.present"].evidence
 
 
 class Broken(Check):

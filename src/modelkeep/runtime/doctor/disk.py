@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from modelkeep.fs import durable, mounts
+from modelkeep.fs import clock, durable, mounts
 from modelkeep.fs.probe import Capabilities
 from modelkeep.fs.space import readable
+from modelkeep.hub import scan
 from modelkeep.hub.provenance import LOCAL
 from modelkeep.runtime.doctor.interface import Check, Finding, Remedy, Status
 from modelkeep.runtime.doctor.subject import Subject
@@ -168,10 +170,11 @@ class Clock(Check):
 
     def look(self, subject: Subject) -> Finding:
         """Create a file, and look for stamps from the future that another machine left."""
-        now = subject.file_time_ns / 1e9
-        skew = subject.now() - now
-        layout = subject.layout
-        ahead = max(map(_newest, (layout.leases, layout.tmp, layout.roots)), default=0.0) - now
+        scratch, layout = subject.scratch, subject.layout
+        newest = max(map(_newest, (layout.leases, layout.tmp, layout.roots)))
+        # Asked after that: others write there all the time.
+        now = clock.now_ns(scratch) / 1e9
+        skew, ahead = subject.now() - now, newest - now
         if max(abs(skew), ahead) < _SKEW_WARN_S:
             return self.ok("this machine and the file system agree")
         status = Status.FAIL if max(abs(skew), ahead) > _SKEW_FAIL_S else Status.WARN
@@ -214,8 +217,11 @@ def _share_left(left: int, whole: int, evidence: str, subject: Subject) -> Findi
 
 def _newest(directory: Path) -> float:
     """Return the latest time of what lies in a folder."""
-    with os.scandir(directory) as entries:
-        return max((entry.stat(follow_symlinks=False).st_mtime for entry in entries), default=0.0)
+    latest = 0.0
+    for entry in scan.entries(str(directory)):
+        with suppress(FileNotFoundError):  # it comes and goes
+            latest = max(latest, entry.stat(follow_symlinks=False).st_mtime)
+    return latest
 
 
 def _said(value: str | bool | int) -> str:

@@ -52,7 +52,7 @@ class Home(Check):
         if not value:
             return self.ok("HF_HOME is not set; tokens are saved in your own home")
         home = expanded(value, subject.environ)
-        if inside(home, str(subject.directory)):
+        if subject.answers and inside(home, str(subject.directory)):
             where = "inside the keep"
         elif is_shared(home):
             where = "a place that others write in"

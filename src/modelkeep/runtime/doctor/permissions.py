@@ -13,13 +13,10 @@ from modelkeep.runtime.doctor.interface import Check, Finding, Remedy, Status
 from modelkeep.runtime.doctor.subject import Folder, Subject
 from modelkeep.runtime.doctor.words import counted, some
 
-FIXED = 0o2755
-"""The mode of directories of a group keep in which no name ever changes."""
-
+_FIXED = 0o2755  # no name ever changes there
 _TOP = 0o2770
 _OWNER = stat.S_IRWXU
 _WRITE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
-_READABLE = 0o644
 
 
 class Writable(Check):
@@ -127,7 +124,10 @@ class Sealed(Check):
         mine = []
         for entry in subject.store.entries():
             count += 1
-            status = entry.stat(follow_symlinks=False)
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue  # a collector was quicker
             if status.st_mode & _WRITE and stat.S_ISREG(status.st_mode):
                 if status.st_uid == os.geteuid():
                     mine.append(Path(entry.path))
@@ -151,7 +151,7 @@ def _wanted(subject: Subject, folder: Folder) -> int | None:
     mode = folder.mode
     if folder.path == str(subject.directory):
         return None if mode & 0o2070 == 0o2070 and not mode & stat.S_IWOTH else _TOP
-    right = FIXED if folder.fixed else sharing.INSIDE
+    right = _FIXED if folder.fixed else sharing.INSIDE
     needed = right & 0o7770
     return None if mode & needed == needed and not mode & stat.S_IWOTH else right
 

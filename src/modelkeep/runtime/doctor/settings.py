@@ -27,6 +27,11 @@ class Present(Check):
         directory, place = subject.directory, subject.place
         chosen = "the default place" if place.name == "default" else f"from {place.name}"
         store = directory / "store"
+        if not subject.answers:
+            return self.bad(
+                f"the file system under {directory} does not answer",
+                "look at the server behind it, or unmount it: umount -l",
+            )
         try:
             with explained("looking for the keep", directory):
                 if stat.S_ISDIR(store.stat().st_mode):

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from modelkeep import settings as settings_module
 from modelkeep.errors import ModelkeepError
 from modelkeep.fs import clock, probe
+from modelkeep.fs.answering import Patience, ask
 from modelkeep.fs.probe import Capabilities
 from modelkeep.hub.cache import HubCache
 from modelkeep.hub.repo import Repo
@@ -66,8 +67,17 @@ class Subject:
         return Path(self.place.value)
 
     @cached_property
+    def answers(self) -> bool:
+        """Whether the file system under it answers at all; a dead mount would stop every check."""
+        return all(
+            there is not None for _, there in ask([self.place.value], os.path.lexists, Patience())
+        )
+
+    @cached_property
     def layout(self) -> StoreLayout:
         """The places in its store. Unavailable where there is no keep."""
+        if not self.answers:
+            raise Unavailable("the file system does not answer, see keep.present")
         layout = StoreLayout(self.directory / "store")
         if not os.path.isdir(layout.root):  # noqa: PTH112 - one that is closed is none, too
             raise Unavailable("there is no keep, see keep.present")
