@@ -69,35 +69,34 @@ class Run(Generic[Task, Result]):
         """
         if not self._tasks:
             return
-        with ThreadPoolExecutor(self._jobs) as pool:
-            threads = [pool.submit(self._loop) for _ in range(self._jobs)]
-            try:
-                for thread in threads:
-                    thread.result()
-            finally:
-                self._stop.set()
+        try:
+            with ThreadPoolExecutor(self._jobs) as pool:
+                threads = [pool.submit(self._loop) for _ in range(self._jobs)]
+                try:
+                    for thread in threads:
+                        thread.result()
+                finally:
+                    self._stop.set()
+        finally:
+            self.left.extend(self._tasks[self._next :])
 
     def _loop(self) -> None:
-        try:
-            while (task := self._take()) is not None:
-                try:
-                    result = self._work(task, self._advanced)
-                except StoppedError:
-                    self._put_back(task)
-                    return
+        while (task := self._take()) is not None:
+            try:
+                result = self._work(task, self._advanced)
+            except BaseException as error:
+                self._stop.set()
                 with self._lock:
-                    self.results.append(result)
-        except BaseException:
-            self._stop.set()
-            raise
+                    self.left.append(task)
+                if isinstance(error, StoppedError):
+                    return
+                raise
+            with self._lock:
+                self.results.append(result)
 
     def _take(self) -> Task | None:
         with self._lock:
-            while self._next < len(self._tasks):
-                if self._stop.is_set():
-                    self.left.extend(self._tasks[self._next :])
-                    self._next = len(self._tasks)
-                    return None
+            while self._next < len(self._tasks) and not self._stop.is_set():
                 task = self._tasks[self._next]
                 self._next += 1
                 if self._next <= self._jobs or self._fits(task):
@@ -112,10 +111,6 @@ class Run(Generic[Task, Result]):
         if passed >= self._max_seconds:
             return False
         return passed + task.size * passed * self._jobs / max(self._bytes, 1) <= self._max_seconds
-
-    def _put_back(self, task: Task) -> None:
-        with self._lock:
-            self.left.append(task)
 
     def _advanced(self, count: int) -> None:
         if self._stop.is_set():
