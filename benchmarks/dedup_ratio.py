@@ -84,6 +84,9 @@ def main() -> None:
         print(f"\ntwo caches; each content once is {ideal / 1e6:.0f} MB")
         print(f"  {'':24}  {'left':>8}  {'of ideal':>8}  loads  wrong bytes shared  edits leak")
         for tool, run in tools.items():
+            if tool in ("rdfind", "jdupes") and shutil.which(tool) is None:
+                print(f"  {tool:24}  not installed: apt-get install {tool}")
+                continue
             prepare()
             run()
             places = [path for path in base.iterdir() if path.is_dir() and not path.is_symlink()]

@@ -252,11 +252,16 @@ def test_a_file_that_changes_while_it_is_hashed_is_left(keep: Keep, a: Path) -> 
     assert not keep.store.has(digest(ONLY_A))
 
 
-def test_a_pointer_to_nothing_is_mended_from_the_store(keep: Keep, a: Path, b: Path) -> None:
+@pytest.mark.parametrize("left", ["nothing", "a link"])
+def test_a_pointer_to_nothing_is_mended_from_the_store(
+    keep: Keep, a: Path, b: Path, left: str
+) -> None:
+    """A link to nothing is what clients before 1.32 leave of the newer clients' shared blobs."""
     adopt(keep, a)
     payload = next(path for path in b.glob("blobs/*/*") if path.stat().st_size == len(COMMON))
     broken = next(b.glob(f"*/blobs/{etag(COMMON)}"))
-    broken.unlink()
+    if left == "nothing":
+        broken.unlink()
     payload.unlink()
     before = picture(b)
 
@@ -348,3 +353,28 @@ def test_a_plain_folder_shares_nothing_that_is_edited_in_place(keep: Keep, tmp_p
     assert not meta.sources
     with pytest.raises(UsageError):
         keep.plan_adoption([folder], merge=True)
+
+
+def test_damaged_bytes_are_not_given_back(keep: Keep, a: Path) -> None:
+    adopt(keep, a)
+    blob = keep.store.path(digest(ONLY_A))
+    blob.chmod(0o644)
+    blob.write_bytes(b"\0" + ONLY_A[1:])
+
+    (plan,) = keep.plan_undo([a])
+    with pytest.raises(NotFoundError, match="damaged") as caught:
+        keep.undo(plan)
+
+    assert "verify --repair" in str(caught.value.hint)
+
+
+def test_an_edited_file_of_a_plain_folder_is_no_finding(keep: Keep, tmp_path: Path) -> None:
+    notes = tmp_path / "model/.cache/huggingface/download"
+    notes.mkdir(parents=True)
+    (tmp_path / "model/config.json").write_bytes(b"{edited}")
+    (notes / "config.json.metadata").write_text(f"{'c' * 40}\n{etag(b'{}')}\n1700000000.0\n")
+
+    (adopted,) = adopt(keep, tmp_path / "model")
+
+    assert not adopted.corrupt
+    assert ["edited" in left.reason for left in adopted.skipped] == [True]

@@ -27,7 +27,7 @@ from modelkeep.times import utc_now
 FORMAT = 1
 _NAME = "journal"
 
-FILE, FOLDER, NEW = "file", "folder", "new"
+FILE, FOLDER, LINK, NEW = "file", "folder", "link", "new"
 FINISHED, UNDONE, SET_ASIDE = "finished", "undone", "set_aside"
 
 
@@ -35,6 +35,7 @@ FINISHED, UNDONE, SET_ASIDE = "finished", "undone", "set_aside"
 class Entry:
     """One path of a cache, relative to it, as it was; NEW is one that was not there.
 
+    A LINK led to nothing, by the text `target`.
     `digest` names the content of a file that the store is to have, `shared` tells that it had the
     store's inode already.
     """
@@ -51,6 +52,7 @@ class Entry:
     gid: int = 0
     digest: str | None = None
     shared: bool = False
+    target: str = ""
 
     @classmethod
     def of(

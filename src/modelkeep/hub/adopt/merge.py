@@ -29,7 +29,7 @@ from modelkeep.hub.adopt.inventory import (
     take_stock,
     walk,
 )
-from modelkeep.hub.adopt.journal import FINISHED, SET_ASIDE, Journal
+from modelkeep.hub.adopt.journal import FINISHED, SET_ASIDE, Journal, unfinished
 from modelkeep.hub.adopt.plan import Adopted, Plan, total
 from modelkeep.hub.adopt.run import entries, report, working_on
 from modelkeep.hub.adopt.share import Result, Sharer, is_unchanged
@@ -56,7 +56,10 @@ def merge(
     a link, and loadable; the same call goes on.
     """
     with working_on(store, plan.cache):
-        journal = plan.journal
+        journal = unfinished(store, plan.cache, merge=True)
+        moved = journal.set_aside if journal else None
+        if swap.folder_of(plan.cache, moved) != plan.directory:
+            raise BusyError(f"`{plan.cache}` was moved meanwhile", hint="run adopt again")
         if plan.directory == plan.cache:
             swap.require_replaceable(plan.cache)
             _refuse_busy(store, plan.cache)
@@ -270,8 +273,6 @@ def _refuse_busy(store: Store, cache: Path) -> None:
 
 def resumable(store: Store, names: Iterable[Path]) -> Journal | None:
     """Return the journal of a merge that was cut short after the cache was replaced."""
-    from modelkeep.hub.adopt.journal import unfinished
-
     for name in names:
         journal = unfinished(store, name, merge=True)
         if journal is not None and journal.set_aside is not None:

@@ -24,7 +24,8 @@ class Readers:
     def of(cls, folder: Path) -> Readers:
         """Return who can reach a folder; a path that cannot be looked at lets nobody pass."""
         gates = []
-        for place in (folder, *folder.parents):
+        real = Path(os.path.realpath(folder))
+        for place in (real, *real.parents):
             try:
                 status = place.stat()
             except OSError:

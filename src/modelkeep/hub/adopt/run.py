@@ -16,7 +16,7 @@ from modelkeep.fs.locks import hold
 from modelkeep.fs.oserrors import explained
 from modelkeep.fs.syncpoint import reach
 from modelkeep.hub.adopt.inventory import Dangling, Found, Inventory
-from modelkeep.hub.adopt.journal import FINISHED, NEW, Entry, Journal
+from modelkeep.hub.adopt.journal import FINISHED, LINK, NEW, Entry, Journal, unfinished
 from modelkeep.hub.adopt.plan import Adopted, Plan, preview, total
 from modelkeep.hub.adopt.scratch import built
 from modelkeep.hub.adopt.share import CACHE_RUNGS, PLAIN_RUNGS, Result, Sharer
@@ -49,7 +49,7 @@ def share(store: Store, plan: Plan, upstream: str | None, progress: Progress) ->
     """
     with working_on(store, plan.cache):
         mendable = _mendable(store, plan.stock)
-        journal = plan.journal
+        journal = unfinished(store, plan.cache, merge=False)
         if not (plan.pending or mendable or journal):
             return replace(preview(plan), dry_run=False)
         root = store.roots.register(plan.cache)
@@ -138,23 +138,23 @@ def _mend(
     names = {
         f"{pointer.use.repo.folder}/blobs/{pointer.blob}": pointer.blob for pointer in pointers
     }
-    journal.add(Entry(path, NEW) for path in _missing(plan.directory, names))
+    journal.add(_replaced(plan.directory, names))
     linker, placed = Linker(CACHE_RUNGS), set()
     digests = {name: Digest.from_etag(blob) for name, blob in names.items()}
     refer(root, ((digest, name) for name, digest in digests.items() if digest))
     for name, digest in digests.items():
         target = plan.directory / name
-        if digest is None or target.is_symlink():
+        if digest is None:
             continue
         wait_out(store.layout, digest)
         try:
             store.describe(digest, None)
             durable.make_dirs(target.parent)
             with built(store, linker, store.path(digest)) as (scratch, _):
-                durable.name_once(scratch, target)
+                durable.rename(scratch, target)
         except NoSpaceError:
             raise
-        except (FileNotFoundError, FileExistsError, ModelkeepError):
+        except (FileNotFoundError, ModelkeepError):
             continue  # it stays reported as broken
         reach("adopt:mended")
         placed.add(name)
@@ -165,8 +165,16 @@ def _mend(
     ]
 
 
-def _missing(directory: Path, names: Iterable[str]) -> list[str]:
-    """Return what is not there yet: files, and folders after what is to be in them."""
+def _replaced(directory: Path, names: Iterable[str]) -> list[Entry]:
+    """Note blobs that are not there, links to nothing among them, and folders that are not."""
     names = list(names)
     folders = dict.fromkeys(str(Path(name).parent) for name in names)
-    return [name for name in (*names, *folders) if not (directory / name).exists()]
+    noted = []
+    for name in (*names, *folders):
+        path = directory / name
+        if path.is_symlink():
+            mtime_ns = path.lstat().st_mtime_ns
+            noted.append(Entry(name, LINK, mtime_ns=mtime_ns, target=str(path.readlink())))
+        elif not path.exists():
+            noted.append(Entry(name, NEW))
+    return noted

@@ -108,7 +108,8 @@ class Sharer:
             except FileNotFoundError:
                 results.append(Result(found, reason="it was removed meanwhile"))
             except CorruptError as error:
-                results.append(corrupt(found, error.got))
+                plain = LinkMode.HARDLINK not in self._rungs
+                results.append(edited(found) if plain else corrupt(found, error.got))
             except ModelkeepError as error:
                 results.append(Result(found, reason=error.message))
             reach("adopt:shared")
@@ -192,7 +193,7 @@ class Sharer:
         with explained("hashing", path):
             got, _ = hash_file(path, found.digest.algorithm, progress=self._advanced)
         if got != found.digest:
-            return Result(found, reason=edited(found))
+            return edited(found)
         return self._replace(found, path, blob)
 
     def _copy(self, found: Found, path: Path, rungs: Sequence[LinkMode]) -> Result:
@@ -278,9 +279,9 @@ def corrupt(found: Found, got: str) -> Result:
     return Result(found, reason=why, corrupt=True)
 
 
-def edited(found: Found) -> str:
-    """Say that a file of a plain folder is not what was downloaded."""
-    return f"`{found.path}` was edited since it was downloaded; left as it is"
+def edited(found: Found) -> Result:
+    """Return the result for a file of a plain folder that is not what was downloaded."""
+    return Result(found, reason="it was edited since it was downloaded; left as it is")
 
 
 def cores() -> int:

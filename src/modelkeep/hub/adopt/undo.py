@@ -22,7 +22,7 @@ from modelkeep.fs.space import require_free
 from modelkeep.fs.syncpoint import reach
 from modelkeep.hub.adopt import journal as journals
 from modelkeep.hub.adopt import swap
-from modelkeep.hub.adopt.journal import FILE, FOLDER, NEW, UNDONE, Entry, Journal
+from modelkeep.hub.adopt.journal import FILE, FOLDER, LINK, NEW, UNDONE, Entry, Journal
 from modelkeep.hub.adopt.places import as_owner
 from modelkeep.hub.adopt.run import working_on
 from modelkeep.hub.adopt.scratch import built
@@ -40,8 +40,8 @@ _WRITABLE = 0o222
 class UndoPlan:
     """What giving one cache back takes: `bytes_needed` on the disk for bytes of its own.
 
-    `restored` are the entries whose files are made anew, each from `source`; `lost` is what the
-    store has no longer.
+    `restored` are the entries whose files are made anew, each with the file to make it from; `lost`
+    is what the store has no longer, or only damaged.
     """
 
     journal: Journal
@@ -122,7 +122,11 @@ def plan(store: Store, journal: Journal, newer: Iterable[Journal] = ()) -> UndoP
         if entry.shared:
             continue  # it shared the store's inode before, and goes on doing so
         if durable.is_inode(blob, now) or _has_clone(store, entry, path, blob):
-            restored.append((entry, path))
+            if store.has_sound(digest):
+                restored.append((entry, path))
+            else:
+                hint = "it is damaged: modelkeep verify --repair, then undo again"
+                lost.append(Skipped(str(path), hint))
         elif not entry.is_same_file(now) and not entry.looks_like(now):
             skipped.append(Skipped(str(path), "it was replaced since; left as it is"))
     own = [(entry, source) for entry, source in restored if not entry.shared]
@@ -152,7 +156,7 @@ def undo(store: Store, agreed: UndoPlan, progress: Progress) -> Undone:
                 _restore(store, source, path, entry, progress)
                 groups[entry.device, entry.inode] = path
             reach("undo:restored")
-        _restore_the_rest(decided)
+        _restore_the_rest(store, decided)
         if journal.set_aside is not None:
             swap.put_back(journal.cache, journal.set_aside)
         _forget(store, journal)
@@ -165,8 +169,8 @@ def _refuse_lost(plan: UndoPlan) -> None:
     if plan.lost:
         first = plan.lost[0]
         raise NotFoundError(
-            f"{len(plan.lost)} file(s) of `{plan.journal.cache}` are no longer in the keep, such as"
-            f" `{first.path}`",
+            f"{len(plan.lost)} file(s) of `{plan.journal.cache}` are no longer in the keep, or"
+            f" damaged, such as `{first.path}`",
             hint=first.reason,
             path=first.path,
         )
@@ -225,13 +229,15 @@ def _link(store: Store, twin: Path, path: Path) -> None:
     durable.remove(scratch)
 
 
-def _restore_the_rest(plan: UndoPlan) -> None:
+def _restore_the_rest(store: Store, plan: UndoPlan) -> None:
     """Modes of files that were only sealed, files that were not there, and the times of folders."""
     directory, entries = plan.directory, plan.journal.entries
     for entry in entries.values():
         path = directory / entry.path
         if entry.kind == NEW:
             _remove_new(path)
+        elif entry.kind == LINK:
+            _restore_link(store, path, entry)
         elif entry.kind == FILE:
             status = path.lstat() if path.exists() else None
             if status and entry.is_same_file(status) and stat.S_IMODE(status.st_mode) != entry.mode:
@@ -242,6 +248,17 @@ def _restore_the_rest(plan: UndoPlan) -> None:
         if path.is_dir():
             durable.sync_dir(path)
             os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns))
+
+
+def _restore_link(store: Store, path: Path, entry: Entry) -> None:
+    """Let a link that led to nothing stand again where adopting put a file."""
+    if not path.is_symlink() and path.exists() and path.lstat().st_mode & _WRITABLE:
+        return  # a client has put it there since
+    if not path.is_symlink():
+        scratch = store.layout.tmp / durable.unique_name("adopt-")
+        scratch.symlink_to(entry.target)
+        durable.rename(scratch, path)
+    os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
 
 
 def _remove_new(path: Path) -> None:
