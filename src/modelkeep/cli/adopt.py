@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -12,8 +11,8 @@ from pathlib import Path
 import click
 
 from modelkeep.cli import human
+from modelkeep.cli.confirm import agree
 from modelkeep.cli.document import plain
-from modelkeep.cli.failure import DeclinedError
 from modelkeep.cli.options import Command, Invocation
 from modelkeep.errors import NotFoundError, UsageError
 from modelkeep.hub.adopt.plan import Adopted, preview
@@ -80,8 +79,11 @@ def _adopt(
         done = expected
     else:
         if any(plan.pending or plan.journal or plan.merge for plan in plans):
-            _confirm(
-                invocation, [_planned(one) for one in expected], "adopt", "nothing was adopted"
+            agree(
+                invocation,
+                [_planned(one) for one in expected],
+                "adopt?",
+                declined="nothing was adopted",
             )
         with invocation.output.progress("adopt") as progress:
             done = [keep.adopt(plan, progress) for plan in plans]
@@ -103,7 +105,7 @@ def _undo(invocation: Invocation, keep: Keep, caches: Sequence[Path], dry_run: b
         done = expected
     else:
         lines = [f"give back  {_restored(one)}" for one in expected]
-        _confirm(invocation, lines, "go back to what it was", "nothing was undone")
+        agree(invocation, lines, "go back to what it was?", declined="nothing was undone")
         with invocation.output.progress("undo") as progress:
             done = [keep.undo(plan, progress) for plan in plans]
     would = "would give back" if dry_run else "gave back"
@@ -127,21 +129,6 @@ def _undo(invocation: Invocation, keep: Keep, caches: Sequence[Path], dry_run: b
     )
     if not dry_run:
         invocation.output.remark("what nothing uses any more leaves the keep with: modelkeep gc")
-
-
-def _confirm(invocation: Invocation, lines: Sequence[str], question: str, declined: str) -> None:
-    """Return if a person agrees."""
-    if invocation.yes:
-        return
-    if not sys.stdin.isatty():
-        raise UsageError(
-            "nobody can be asked: stdin is not a terminal",
-            hint="--yes goes on without asking, --dry-run shows what would be done",
-        )
-    for line in lines:
-        invocation.output.tell(line)
-    if not invocation.output.ask(f"{question}?"):
-        raise DeclinedError(declined)
 
 
 def _adoption(done: Sequence[Adopted], dry_run: bool) -> dict[str, object]:
