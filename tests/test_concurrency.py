@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -176,3 +178,46 @@ def test_one_that_dies_while_it_fetches_does_not_hold_up_the_others(
     assert all(pulled.files == 3 for pulled in pulls)
     assert keep.is_complete(tiny_repo.id)
     assert keep.verify().ok
+
+
+def test_clients_settlers_pulls_and_removals_at_once_lose_nothing(keep: Keep, hub: Hub) -> None:
+    """Every round a client and a pull bring what two settle and one removes."""
+    staying, passing = hub.repo("org/staying"), hub.repo("org/passing")
+    staying.commit(FILES)
+    passing.commit({**FILES, "config.json": b"other"})
+
+    def download(repo: Repository) -> None:
+        with suppress(OSError):  # the removal takes away what the client is about to link
+            snapshot_download(repo.id, cache_dir=keep.hub.directory, endpoint=hub.endpoint)
+
+    def settle() -> tuple[str, ...]:
+        settled = Keep.open(keep.directory).settle()
+        assert settled.corrupt == ()
+        return tuple(skipped.reason for skipped in settled.skipped)
+
+    def remove() -> None:
+        with suppress(NotFoundError, BusyError):
+            keep.remove(keep.plan_removal(passing.id))
+
+    for _ in range(6):
+        work: list[Callable[[], object]] = [
+            partial(download, staying),
+            partial(download, passing),
+            settle,
+            settle,
+            remove,
+            partial(pull, keep.directory, staying.id),
+        ]
+        forks.together(work)
+        assert loaded(keep, staying.id) == FILES
+        assert keep.verify(staying.id).ok
+
+    remove()
+    assert keep.settle(staying.id).skipped == ()
+    assert keep.list().repos[0].bytes_unsettled == 0
+    assert {len(keep.store.path(digest).read_bytes()) for digest, _ in keep.store.blobs()} == {
+        len(data) for data in FILES.values()
+    }
+    assert keep.verify().ok
+    assert not list(keep.store.layout.trash.iterdir())
+    assert [path.name for path in keep.store.layout.tmp.iterdir()] == ["fetch"]

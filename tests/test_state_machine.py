@@ -122,11 +122,10 @@ class Keeping(World):
         # A branch that stands for something else in the keep stays the keep's.
         assert all(merge and "/refs/" in skipped.path for skipped in adopted.skipped)
         if merge:
-            there = distinct(self.held.get(name, {}).values())
             self.unsettled[name] = self.unsettled.get(name, set()) - distinct([files])
             self.brought.add((name, commit))
             self.has(name, commit, files)
-            self.mended(name, distinct([files]) - there)
+            self.mended(name, distinct([files]))
             shutil.rmtree(cache, ignore_errors=True)
         elif adopted.journal:
             self.adopted[Path(cache).name] = {name: {commit: files}}

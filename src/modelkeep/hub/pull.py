@@ -121,8 +121,9 @@ def pull(
         )
     acquirer = Acquirer(store, origin, request, commit, progress, budget)
     lacking = [file for file in files if not store.has(file.digest)]
-    settle(store, hub, [repo], endpoint=origin.endpoint, progress=progress)
-    acquirer.tally.stored |= {file.digest: file.size for file in lacking if store.has(file.digest)}
+    if settle(store, hub, [repo], endpoint=origin.endpoint, progress=progress).files:
+        brought = [file for file in lacking if store.has(file.digest)]
+        acquirer.tally.stored |= {file.digest: file.size for file in brought}
     materialiser = Materialiser(store, hub, store.roots.own_hub(), OWN_HUB_RUNGS)
     refs = () if is_commit(request.revision) else (request.revision,)
     digests = {file.digest for file in files}
