@@ -14,7 +14,7 @@ from modelkeep.keep import Keep
 from modelkeep.keep.checking import verify_cache
 from modelkeep.store.digest import Digest, hash_bytes
 from modelkeep.store.report import VerifyReport
-from tests import forks
+from tests import caches, forks
 from tests.hub import Hub
 from tests.keeping import loaded
 from tests.models import random_bytes
@@ -390,6 +390,39 @@ class TestAnyCache:
         assert report.ok
         assert keep.verify().ok
         assert loaded(keep, "org/model") == FILES
+
+    def test_names_that_share_an_inode_share_the_new_one(
+        self, keep: Keep, cache: Path, tmp_path: Path
+    ) -> None:
+        (blob,) = cache.glob(f"*/blobs/{NAME.hex}")
+        other = cache / "models--org--other/blobs" / NAME.hex
+        other.parent.mkdir(parents=True)
+        os.link(blob, other)
+        flip(blob)
+
+        assert verify_cache(cache, keep, repair=True).ok
+        assert other.samefile(blob)
+
+        os.link(blob, tmp_path / "elsewhere")
+        flip(blob)
+        report = verify_cache(cache, keep, repair=True)
+        assert not report.corrupt
+        (left,) = report.unverifiable
+        assert "1 more name" in left.reason
+
+    def test_payloads_of_newer_clients_are_read_through(
+        self, keep: Keep, pulled: Path, tmp_path: Path
+    ) -> None:
+        revision = caches.Revision("org/model", FILES)
+        caches.write(tmp_path / "newer", revision, shared=True)
+        (link,) = (tmp_path / "newer").glob(f"*/blobs/{NAME.hex}")
+        assert link.is_symlink()
+        assert verify_cache(tmp_path / "newer", None).ok
+        flip(link.resolve())
+
+        assert verify_cache(tmp_path / "newer", keep, repair=True).ok
+        assert link.is_symlink()
+        assert link.read_bytes() == WEIGHTS
 
     def test_places_that_are_no_cache_are_refused(self, keep: Keep, cache: Path) -> None:
         for place in (cache.parent, cache / "models--org--model", cache / "none"):

@@ -92,6 +92,7 @@ def test_who_may_not_write_the_inode_replaces_it_and_says_who_keeps_the_rest(
     (left,) = report.unverifiable
     assert f"uid {BOB}" in left.reason
     assert "1 more name" in left.reason
+    assert (folder / "unknown to the keep").read_bytes() != WEIGHTS
     assert loaded(keep, "org/model") == FILES
     assert blob_in(keep.hub.directory).samefile(keep.store.path(NAME))
     assert keep.verify().ok

@@ -10,7 +10,7 @@ from modelkeep.cli import human
 from modelkeep.cli.document import fields
 from modelkeep.cli.failure import INTERRUPTED
 from modelkeep.cli.options import REPO, Command, Invocation
-from modelkeep.errors import NotFoundError
+from modelkeep.errors import ModelkeepError
 from modelkeep.keep import Keep
 from modelkeep.store.report import Corrupt, VerifyReport
 from modelkeep.times import parse_age
@@ -120,7 +120,7 @@ def command(
 def _keep(invocation: Invocation, *, needed: bool) -> Keep | None:
     try:
         return invocation.open_keep()
-    except NotFoundError:
+    except ModelkeepError:
         if needed or invocation.keep is not None:
             raise
         return None
@@ -159,7 +159,7 @@ def _advise(invocation: Invocation, found: VerifyReport, repaired: bool, cache: 
 
 
 def _lines(found: VerifyReport) -> list[str]:
-    rate = f", {human.size(found.bytes / found.seconds)}/s" if found.seconds > 0 else ""
+    rate = f", {human.size(found.bytes / found.seconds)}/s" if found.bytes else ""
     lines = [line for bad in found.corrupt for line in _corrupt(bad)]
     lines += [f"missing  {digest}" for digest in found.missing]
     lines += [f"unread   {bad.path}: {bad.reason}" for bad in found.unverifiable]

@@ -54,11 +54,17 @@ class Former:
         if not left:
             return None
         assert self._descriptor is not None
-        owner = os.fstat(self._descriptor).st_uid
-        names = "1 more name" if left == 1 else f"{left} more names"
-        return Unverifiable(
-            digest,
-            str(path),
-            f"it is good again, but {names} of its former inode elsewhere keep the bad bytes:"
-            f" only uid {owner}, or root, could have healed them all at once",
-        )
+        return names_elsewhere(digest, path, left, os.fstat(self._descriptor).st_uid)
+
+
+def names_elsewhere(digest: Digest, path: Path, names: int, owner: int) -> Unverifiable:
+    """Return what to say of unknown names that shared a file's inode until it was replaced."""
+    them = "1 more name of its former inode, elsewhere, keeps"
+    if names > 1:
+        them = f"{names} more names of its former inode, elsewhere, keep"
+    return Unverifiable(
+        digest,
+        str(path),
+        f"it is good again, but {them} the bad bytes: find them with"
+        f" modelkeep verify --cache DIR, as uid {owner} or root",
+    )

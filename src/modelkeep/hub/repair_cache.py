@@ -5,20 +5,21 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from modelkeep.errors import ModelkeepError
 from modelkeep.fs import durable
 from modelkeep.hub import mend
 from modelkeep.hub.cache import HubCache
-from modelkeep.hub.former import Former
+from modelkeep.hub.former import names_elsewhere
 from modelkeep.hub.refetch import Refetcher, origins
 from modelkeep.hub.repair import Outcome
 from modelkeep.hub.replacements import Replacements
 from modelkeep.hub.repo import Repo
 from modelkeep.store.digest import Digest
 from modelkeep.store.meta import Source
-from modelkeep.store.report import Mended, VerifyReport
+from modelkeep.store.report import Mended, Unverifiable, VerifyReport
 
 
 def repair_cache(
@@ -34,6 +35,7 @@ def repair_cache(
     as it was, or good, and perhaps an unfinished one beside it.
     """
     out = Outcome()
+    former = _FormerInodes()
     todo = [(bad.digest, Path(bad.path), "replaced") for bad in report.corrupt]
     todo += [
         (digest, cache.directory / cache.blob_name(repo, digest), "restored")
@@ -42,16 +44,67 @@ def repair_cache(
     ]
     for digest, path, how in todo:
         try:
-            with Former(path) as former:
+            inode = former.of(path)
+            if inode is not None and (new := inode.successor) is not None:
+                source = _link(new, path)
+            else:
                 source = _replace(cache, digest, path, replacements, refetcher)
-                out.mended.append(Mended(digest, str(path), how, source))
-                if left := former.unhealed(digest, path):
-                    out.odd.append(left)
         except FileNotFoundError:
             continue  # a client removed it meanwhile
         except ModelkeepError as error:
             out.fail(digest, path, error)
+        else:
+            out.mended.append(Mended(digest, str(path), how, source))
+            if inode is not None:
+                inode.successor = path
+                inode.names -= 1
+    out.odd += former.left(report)
     return out
+
+
+@dataclass(slots=True)
+class _Inode:
+    """An inode with bad bytes: names that still lead to it, its owner, what replaced it here."""
+
+    names: int
+    owner: int
+    successor: Path | None = None
+
+
+class _FormerInodes:
+    """The inodes of files that are replaced. What shared one here shares the new one."""
+
+    def __init__(self) -> None:
+        self._inodes: dict[tuple[int, int], _Inode] = {}
+
+    def of(self, path: Path) -> _Inode | None:
+        """Return the inode that a path has now, None where nothing is there."""
+        try:
+            status = path.lstat()
+        except FileNotFoundError:
+            return None
+        inode = _Inode(status.st_nlink, status.st_uid)
+        return self._inodes.setdefault((status.st_dev, status.st_ino), inode)
+
+    def left(self, report: VerifyReport) -> list[Unverifiable]:
+        """Return what to say of names elsewhere that still have the bad bytes."""
+        digests = {bad.path: bad.digest for bad in report.corrupt}
+        return [
+            names_elsewhere(
+                digests[str(inode.successor)], inode.successor, inode.names, inode.owner
+            )
+            for inode in self._inodes.values()
+            if inode.successor is not None and inode.names > 0
+        ]
+
+
+def _link(new: Path, path: Path) -> str:
+    """Let a file share what has replaced the inode it had; return where that is."""
+    temporary = mend.new_name(path)
+    if not mend.link(new, temporary):
+        raise ModelkeepError(f"`{path}` can no longer share `{new}`")
+    mend.put(temporary, path)
+    return str(new)
 
 
 def _replace(

@@ -46,6 +46,7 @@ class Replacements:
         self._caches = list(caches)
         self._named: defaultdict[Digest, list[Path]] = defaultdict(list)
         self._sized: defaultdict[int, list[Path]] = defaultdict(list)
+        self._used: dict[Digest, list[Path]] | None = None
         self._hashed: dict[tuple[Path, str], Digest] = {}
         if place is not None:
             self._index(place)
@@ -75,13 +76,22 @@ class Replacements:
             with suppress(ModelkeepError):
                 for repo in cache.repos():
                     yield cache.directory / cache.blob_name(repo, digest)
-        for root in self._store.roots if self._store is not None else ():
-            with suppress(ModelkeepError):
-                yield from (path for found, path in checks.used_in(root) if found == digest)
+        if self._used is None:
+            self._used = self._in_roots()
+        yield from self._used.get(digest, ())
         yield from self._named.get(digest, ())
         sizes = self._sized if size is None else (size,)
         for one in sizes:
             yield from self._sized.get(one, ())
+
+    def _in_roots(self) -> dict[Digest, list[Path]]:
+        """Return where the registered caches say they have contents."""
+        used: defaultdict[Digest, list[Path]] = defaultdict(list)
+        for root in self._store.roots if self._store is not None else ():
+            with suppress(ModelkeepError):
+                for digest, path in checks.used_in(root):
+                    used[digest].append(path)
+        return used
 
     def _copy(self, path: Path, digest: Digest, size: int | None, part: Path) -> bool:
         """Copy a file and hash what was copied; False, and no copy, for other bytes."""
