@@ -173,6 +173,8 @@ def test_what_cannot_be_understood_holds_everything(store: Store, text: bytes) -
         {"owner": "me"},
         {"owner": {"host": "", "boot": "", "pid_namespace": "", "pid": "x", "start": ""}},
         {"expires_at": "tomorrow"},
+        {"created_at": "yesterday"},
+        {"name": 5},
         {"expires_at": 5},
         {"expires_at": "2026-11-21T06:00:00"},
     ],
@@ -207,6 +209,15 @@ def test_a_lease_survives_on_disk_as_documented(store: Store) -> None:
     )
 
     assert store.leases.protects(ONE) == "in use by alice, process 4711 on node1: python train.py"
+
+
+def test_what_others_write_stays_on_one_line(store: Store) -> None:
+    lease = store.leases.take("org/model", [ONE], reason="sh -c 'one\n\x1b[2Jtwo\udcff'")
+    assert str(lease).endswith("sh -c 'one  [2Jtwo '")
+
+    rewritten(store, lease, user="al\tice", reason="a\nb")
+
+    assert fresh(store).leases.protects(ONE) == "in use by al ice: a b"
 
 
 def test_a_lease_can_be_read_by_everybody(store: Store) -> None:

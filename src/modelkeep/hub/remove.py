@@ -123,8 +123,8 @@ def require_unheld(store: Store, hub: HubCache, plan: RemovalPlan) -> None:
     """Raise BusyError, which says who holds it and how to end that, if anything is held."""
     leases = store.leases.look()
     for part in plan.repos:
-        for commit in part.commits:
-            digests = frozenset(filter(None, map(Digest.from_etag, part.blobs)))
+        digests = frozenset(filter(None, map(Digest.from_etag, part.blobs)))
+        for commit in part.commits or ("",):  # a folder without snapshots may be pinned, too
             if hold := hold_on(hub, leases, part.repo, commit, digests):
                 raise hold.busy(f"{part.repo}@{commit[:12]}")
 

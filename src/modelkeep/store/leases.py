@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 
 from modelkeep.errors import AccessError
-from modelkeep.fs import durable
+from modelkeep.fs import accounts, durable
 from modelkeep.fs.clock import now_ns
 from modelkeep.fs.identity import ProcessId, is_running
 from modelkeep.fs.oserrors import explained
@@ -143,7 +143,7 @@ class Leases:
             user=current_user(),
             created_at=utc_text(now),
             expires_at=None if lifetime_s is None else utc_text(now + lifetime_s),
-            reason=reason,
+            reason=_line(reason),
         )
         self._write(lease)
         return lease
@@ -188,10 +188,10 @@ class Leases:
         read, unreadable = self._read_all()
         concerned = [lease for lease in read if concerns(lease)]
         clock = cache(self._now)
-        expired = [lease for lease in concerned if _has_ended(lease, clock)]
+        ended = {lease.id for lease in concerned if _has_ended(lease, clock)}
         return Held(
-            leases=tuple(lease for lease in concerned if lease not in expired),
-            expired=tuple(expired),
+            leases=tuple(lease for lease in concerned if lease.id not in ended),
+            expired=tuple(lease for lease in concerned if lease.id in ended),
             unreadable=tuple(unreadable),
         )
 
@@ -207,7 +207,7 @@ class Leases:
                 leases[name] = lease or _parse(name, read_small(self._directory / name))
             except FileNotFoundError:
                 continue  # ended just now
-            except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 unreadable.append(self._directory / name)
         self._known = leases
         return list(leases.values()), unreadable
@@ -248,26 +248,26 @@ def _parse(name: str, data: bytes) -> Lease:
     if fields["format"] != _FORMAT or not name.endswith(_SUFFIX):
         raise ValueError
     owner, expires_at = fields["owner"], fields["expires_at"]
-    if expires_at is not None:
-        utc_seconds(expires_at)
+    for moment in (fields["created_at"], expires_at or fields["created_at"]):
+        utc_seconds(moment)
     return Lease(
         id=file_id(Path(name)),
         kind=Kind(fields["kind"]),
-        name=str(fields["name"]),
+        name=_line(fields["name"]),
         digests=frozenset(map(Digest.parse, fields["digests"])),
         owner=ProcessId(**{**owner, "pid": int(owner["pid"])}) if owner else None,
-        user=str(fields["user"]),
-        created_at=str(fields["created_at"]),
+        user=_line(fields["user"]),
+        created_at=fields["created_at"],
         expires_at=expires_at,
-        reason=str(fields["reason"]),
+        reason=_line(fields["reason"]),
     )
+
+
+def _line(text: str) -> str:
+    """Return text as one line that does nothing to a terminal: commands of others are shown."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
 
 
 def current_user() -> str:
     """Return the name by which leases know the caller: the account's, or `uid 4242` without one."""
-    import pwd
-
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return f"uid {os.geteuid()}"
+    return accounts.user(os.geteuid())
