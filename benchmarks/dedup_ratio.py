@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -29,6 +30,7 @@ from modelkeep.keep import Keep
 MIB = 1 << 20
 _CONFIG = b'{"model_type": "bert", "hidden_size": 64}'
 _LOAD = """
+import os
 from huggingface_hub import snapshot_download
 result = 0
 for repo in REPOS:
@@ -96,6 +98,8 @@ def main() -> None:
                 _yes(_shares(places, damaged)),
                 _yes(_leaks(caches, repos)),
             )
+            if tool == "nothing" and facts[0] == "no":
+                raise SystemExit("the clients do not even load the caches as they were written")
             shown = f"{left / 1e6:5.0f} MB  {left / ideal:7.3f}×"
             print(f"  {tool:24}  {shown}  {facts[0]:5}  {facts[1]:18}  {facts[2]}")
 
@@ -124,7 +128,7 @@ def _loads(caches: list[Path], repos: dict[str, list[Revision]]) -> bool:
             env = {"HF_HUB_CACHE": str(cache), "HF_HUB_OFFLINE": "1"}
             try:
                 run_client(client, _LOAD.replace("REPOS", names), env)
-            except Exception:
+            except subprocess.CalledProcessError:
                 return False
     return True
 
