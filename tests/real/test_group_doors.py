@@ -40,7 +40,7 @@ def without_acls() -> Iterator[Team]:
 
 
 def fill(people: Team) -> None:
-    for name in ("open", "closed", "other"):
+    for name in ("open", "closed", "other", "half"):
         people.site.hub.repo(f"org/{name}").commit(
             {**TINY, "model.safetensors": random_bytes(1_100_000, len(name))}
         )
@@ -106,6 +106,24 @@ def test_where_there_are_no_acls_a_closed_repo_is_named_and_the_rest_goes_on(
     assert people.bob.modelkeep(people.site, "ls")["closed"] == []
     people.bob.modelkeep(people.site, "settle")
     people.bob.modelkeep(people.site, "rm", "org/closed")
+
+
+def test_who_cannot_write_beside_a_client_learns_who_opens_it(without_acls: Team) -> None:
+    people = without_acls
+    people.cleo.python(people.site, FETCH.replace("org/closed", "org/half"))
+    folder = people.site.cache / "models--org--half"
+
+    hint = people.bob.modelkeep(people.site, "pull", "org/half", code=4)["error"]["hint"]
+
+    said, _, fix = hint.partition(" to its group: ")
+    assert f"uid {people.cleo.uid}, or root, opens it" in said
+    assert fix.startswith(f"chmod -R g+rwX {folder}")
+    as_user(
+        people.cleo.uid,
+        lambda: subprocess.run(["chmod", "-R", "g+rwX", folder], check=True),
+        gid=GROUP,
+    )
+    people.bob.modelkeep(people.site, "pull", "org/half")
 
 
 def test_a_stranger_to_the_group_is_told_how_to_join(people: Team) -> None:

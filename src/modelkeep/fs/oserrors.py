@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 
 from modelkeep.errors import AccessError, ModelkeepError, NoSpaceError, ReadOnlyError
 
@@ -151,17 +153,40 @@ def _lowered(error: OSError) -> str:
 
 
 def _who(where: str | bytes | Path | None) -> str | None:
-    """Name the owner and mode of what refused the caller, or of its nearest visible parent."""
+    """Name the owner and mode of what refused the caller, or of its nearest visible parent.
+
+    Where a folder of a group is closed to the caller as a member, also how its owner opens it.
+    """
     if where is None:
         return None
     path = Path(os.fsdecode(where)).absolute()
     for candidate in (path, *path.parents):
         try:
-            status = candidate.lstat()
+            status, folder = candidate.lstat(), candidate.parent.lstat()
         except OSError:
             continue
-        return (
-            f"`{candidate}` belongs to uid {status.st_uid}, gid {status.st_gid}, "
-            f"mode {status.st_mode & 0o7777:04o}; you are uid {os.geteuid()}"
-        )
+        for place, found in ((candidate, status), (candidate.parent, folder)):
+            if _is_closed_to_its_group(found):
+                fix = f"chmod -R g+rwX {quote(str(place))}"
+                return (
+                    f"{_owned(place, found)}; uid {found.st_uid}, or root, opens it to its group:"
+                    f" {fix}"
+                )
+        return f"{_owned(candidate, status)}; you are uid {os.geteuid()}"
     return None
+
+
+def _owned(path: Path, status: os.stat_result) -> str:
+    mode = stat.S_IMODE(status.st_mode)
+    return f"`{path}` belongs to uid {status.st_uid}, gid {status.st_gid}, mode {mode:04o}"
+
+
+def _is_closed_to_its_group(status: os.stat_result) -> bool:
+    """Tell whether a folder that should be the group's, by its setgid bit, refuses a member."""
+    return (
+        stat.S_ISDIR(status.st_mode)
+        and bool(status.st_mode & stat.S_ISGID)
+        and status.st_mode & stat.S_IRWXG != stat.S_IRWXG
+        and status.st_uid != os.geteuid()
+        and status.st_gid in (os.getegid(), *os.getgroups())
+    )

@@ -25,6 +25,7 @@ from modelkeep.store.store import Mode, Store
 
 _STORE = "store"
 _HUB = "hub"
+_SETTINGS_MODE: dict[Mode, int] = {"private": 0o644, "group": 0o664}
 
 
 class OpenKeep:
@@ -95,6 +96,7 @@ class OpenKeep:
         _refuse_dangling(path)
         _refuse_strangers(path)
         settings = KeepSettings(mode=mode)
+        hub = HubCache(path / _HUB)
         if mode == "group":
             from modelkeep.keep import membership
 
@@ -102,18 +104,14 @@ class OpenKeep:
             settings = replace(settings, group=accounts.group(gid))
             durable.make_dirs(path, inherit=False)
             membership.give(path.resolve(), gid)
-        else:
-            durable.make_dirs(path, inherit=False)
-        hub = HubCache(path / _HUB)
-        hub.create()
-        if mode == "group":
+            hub.create()
             sharing.share(hub.directory)
-        settings_file = path / settings_module.KEEP_FILE
-        if not settings_file.exists():
+        else:
+            hub.create()
+        file = path / settings_module.KEEP_FILE
+        if not file.exists():
             text = settings_module.keep_settings_text(settings)
-            durable.write_bytes(
-                settings_file, text.encode(), mode=0o664 if mode == "group" else 0o644
-            )
+            durable.write_bytes(file, text.encode(), mode=_SETTINGS_MODE[mode])
         store = Store.create(path / _STORE, mode)
         store.roots.own_hub()
         return cls(path, store, settings_module.read_keep_settings(path))
