@@ -82,7 +82,7 @@ def test_killed_after_any_step(keep: Keep, hub: Hub, tmp_path: Path) -> None:
     [
         "remove:announced",
         "remove:hidden",
-        "remove:condemned",
+        "remove:looked",
         "release:condemned",
         "release:trashed",
     ],
