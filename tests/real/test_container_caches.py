@@ -27,7 +27,7 @@ def running(podman: Containers, models: Path) -> Iterator[None]:
     volumes = (f"{models}:/models", f"{NAMED}:/root")
     command = podman.command("0:0", mounts=volumes, env={"HF_HOME": ""}, options=("--interactive",))
     # It ends with its standard input, however the test ends.
-    script = "mkdir -p /root/.cache/huggingface/hub/models--org--b && echo ready && exec cat"
+    script = "cd /root && mkdir -p .cache/huggingface/hub/models--org--b && echo ready && exec cat"
     environ = {**os.environ, "HF_HOME": "/models"}
     pipe = subprocess.PIPE
     with subprocess.Popen(

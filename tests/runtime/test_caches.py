@@ -16,6 +16,7 @@ from modelkeep.runtime.containers import View
 from tests.filesystems import need_root, public_directory
 from tests.forks import run
 
+IN_HOME = ".cache/huggingface/hub"
 SECRET = "hf_secretThatNobodyMaySee"
 
 
@@ -57,12 +58,12 @@ def test_every_home_is_looked_at_and_its_container_volumes(
     (home / ".local/share/containers/storage/volumes/models/_data").mkdir(parents=True)
     (tmp_path / "volumes/hf/_data").mkdir(parents=True)
     (tmp_path / "passwd").write_text(
-        "root:x:0:0:root:/root:/bin/sh\nbroken\nbob:x:2:2:Bob:/data/bob:/bin/sh\n"
+        "root:x:0:0:root:/data/root:/bin/sh\nbroken\nbob:x:2:2:Bob:/data/bob:/bin/sh\n"
     )
     here = found(machine)
     assert here[f"{home}/.cache/huggingface/hub"] == f"home {home}"
     assert here["/data/bob/.cache/huggingface/hub"] == "home /data/bob"
-    assert here["/root/.cache/huggingface/hub"] == "home /root"
+    assert here[f"/data/root/{IN_HOME}"] == "home /data/root"
     volume = f"{home}/.local/share/containers/storage/volumes/models/_data"
     assert here[f"{volume}/huggingface/hub"] == "container volume models"
     assert here[f"{tmp_path}/volumes/hf/_data"] == "container volume hf"
@@ -125,7 +126,7 @@ OURS = (
 THEIRS = """
 1 0 0:50 / / rw - overlay overlay rw
 2 1 8:2 /volumes/models /models rw - xfs /dev/sdb rw
-3 1 8:2 /homes/al /root rw - xfs /dev/sdb rw
+3 1 8:2 /al /home rw - xfs /dev/sdb rw
 4 1 0:99 / /private rw - tmpfs tmpfs rw
 5 1 0:6 / /proc rw - proc proc rw
 6 1 8:2 / /srv rw - xfs /dev/sdb rw
@@ -137,10 +138,10 @@ def test_a_path_of_a_container_has_another_name_here(tmp_path: Path) -> None:
     view = View(tmp_path, OURS)
     assert view.here("/models/hub") == "/bound/hub"
     assert view.here("/models") == "/bound"
-    assert view.here("/root/.cache") == "/srv/homes/al/.cache"
+    assert view.here("/home/cache") == "/srv/al/cache"
     assert view.here("/opt/hf") == "/merged/opt/hf"
     assert view.here("/private/hub") == f"{tmp_path}/root/private/hub"
-    assert list(view.mounted()) == ["/models", "/root", "/private"]
+    assert list(view.mounted()) == ["/models", "/home", "/private"]
 
 
 @pytest.mark.real
