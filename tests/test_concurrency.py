@@ -220,4 +220,5 @@ def test_clients_settlers_pulls_and_removals_at_once_lose_nothing(keep: Keep, hu
     }
     assert keep.verify().ok
     assert not list(keep.store.layout.trash.iterdir())
-    assert [path.name for path in keep.store.layout.tmp.iterdir()] == ["fetch"]
+    # A client may still have put something into a folder that was on its way out.
+    assert not [path for path in keep.store.layout.tmp.iterdir() if not path.is_dir()]
