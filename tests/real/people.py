@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import subprocess
 import sysconfig
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,16 @@ GROUP = 5000
 
 _ENVIRON = ("PATH", "LANG")
 
+# Lets other users reach the sources and their interpreter, where these lie in somebody's home.
+_SHOW = """
+sources=$1 closed=$2 aside=$3; shift 3
+mount --bind "$sources" "$aside"
+mount -t tmpfs -o mode=755 tmpfs "$closed"
+mkdir -p "$sources"
+mount --bind "$aside" "$sources"
+exec "$@"
+"""
+
 
 @dataclass(frozen=True)
 class Person:
@@ -34,6 +45,7 @@ class Person:
     groups: tuple[int, ...] = (GROUP,)
     umask: int = 0o022
     inside: Containers | None = None
+    shown: tuple[str, ...] = ()
 
     def _within(self, env: dict[str, str]) -> tuple[str, ...]:
         """Return what runs a program as this person: the words before the program's own."""
@@ -43,7 +55,7 @@ class Person:
                 f"--groups={','.join(map(str, self.groups))}" if self.groups else "--clear-groups"
             )
             ids = (f"--reuid={self.uid}", f"--regid={self.gid}", groups)
-            return ("setpriv", *ids, *umask)
+            return (*self.shown, "setpriv", *ids, *umask)
         mounts = (f"{ROOT}:{ROOT}:ro", self.home.parent)
         user = f"{self.uid}:{self.gid}"
         return (*self.inside.command(user, mounts=mounts, env=env, network="host"), *umask)
@@ -108,19 +120,33 @@ class Team:
 def team(place: Path | None = None) -> Iterator[Team]:
     """Make a group keep for four people, in a fresh folder or on the file system at `place`."""
     need_root()
-    packages = sysconfig.get_paths()["purelib"]
-    if not as_user(4301, lambda: os.access(packages, os.R_OK | os.X_OK)):
-        unavailable(f"another user cannot read `{packages}`")
     with ExitStack() as stack:
         base = place or stack.enter_context(public_directory())
         base.chmod(0o777)
+        shown = _shown(base)
         podman = stack.enter_context(containers())
-        ada, bob, cleo = (Person(uid, uid, base / f"home-{uid}") for uid in (4301, 4302, 4303))
+        ada, bob, cleo = (
+            Person(uid, uid, base / f"home-{uid}", shown=shown) for uid in (4301, 4302, 4303)
+        )
         contained = Person(4242, GROUP, base / "home-4242", inside=podman)
         directory = base / "keep"
         as_user(ada.uid, lambda: _create(directory), gid=GROUP)
         site = stack.enter_context(new_site(directory))
         yield Team(site, ada, bob, cleo, contained)
+
+
+def _shown(base: Path) -> tuple[str, ...]:
+    """Return what runs a program where all users reach the sources: nothing, if they do."""
+    closed = [path for path in ROOT.parents if not path.stat().st_mode & stat.S_IXOTH]
+    if closed:
+        aside = base / "sources"
+        aside.mkdir()
+        paths = (ROOT, closed[-1], aside)
+        return ("unshare", "--mount", "sh", "-ec", _SHOW, "sh", *map(os.fspath, paths))
+    packages = sysconfig.get_paths()["purelib"]
+    if not as_user(4301, lambda: os.access(packages, os.R_OK | os.X_OK)):
+        unavailable(f"another user cannot read `{packages}`")
+    return ()
 
 
 def _create(directory: Path) -> None:

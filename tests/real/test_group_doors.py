@@ -127,7 +127,8 @@ def test_who_cannot_write_beside_a_client_learns_who_opens_it(without_acls: Team
 
 
 def test_a_stranger_to_the_group_is_told_how_to_join(people: Team) -> None:
-    stranger = Person(4999, 4999, people.ada.home.with_name("home-4999"), groups=())
+    home = people.ada.home.with_name("home-4999")
+    stranger = dataclasses.replace(people.ada, uid=4999, gid=4999, home=home, groups=())
     for verb in (["ls"], ["pull", "org/open"], ["rm", "org/open"]):
         error = stranger.modelkeep(people.site, *verb, code=4)["error"]
         assert error["kind"] == "permission"
