@@ -160,6 +160,7 @@ def test_what_is_held_stays(three: Keep, kind: Kind, when: str) -> None:
     commit = held_by(three, "org/two").commit
     (kept,) = (item for item in removal.kept if item.name == f"org/two@{commit}")
     assert "demo" in kept.reason
+    assert kept.name not in {item.name for item in removal.remove}
     assert loaded(three, "org/two")["shared.bin"] == SHARED
 
 

@@ -92,6 +92,17 @@ def test_a_name_that_was_taken_anew_is_put_back(store: Store) -> None:
     assert [path.name for path in store.layout.tmp.iterdir() if path.name != "fetch"] == ["file"]
 
 
+def test_a_sweep_that_is_killed_leaves_what_the_next_one_takes(store: Store, later: Later) -> None:
+    fill(store)
+    later(1.1)
+    assert forks.start(lambda: sweep(store.layout), sync="kill:discard:hidden").killed()
+    assert len([path for path in store.layout.tmp.iterdir() if path.name != "fetch"]) == 2
+
+    later(1.1)
+    sweep(store.layout)
+    assert [path.name for path in store.layout.tmp.iterdir()] == ["fetch"]
+
+
 def test_a_link_is_removed_and_not_followed(store: Store, tmp_path: Path, later: Later) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()

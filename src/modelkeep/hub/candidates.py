@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
 from modelkeep.fs.space import allocated_bytes
 from modelkeep.hub import provenance, use
 from modelkeep.hub.cache import HubCache
 from modelkeep.hub.evict import Candidate, Space
 from modelkeep.hub.holds import hold_on
-from modelkeep.hub.repo import Repo
+from modelkeep.hub.litter import Litter
 from modelkeep.hub.scan import ScannedRepo, ScannedRevision, entries, is_finished
 from modelkeep.store.inventory import Inventory, digest_text, referred
 from modelkeep.store.roots import OWN_HUB
@@ -23,19 +23,22 @@ def look(
     hub: HubCache,
     inventory: Inventory,
     scans: Sequence[ScannedRepo],
-    busy: Mapping[Repo, str],
+    left: Litter,
 ) -> tuple[tuple[Candidate, ...], Space]:
     """Describe every revision of a hub. Changes nothing and is safe beside anything.
 
-    `busy` says of some repos why all of them has to stay.
+    `left` goes in any case, so nothing is gained by it here.
     """
     users = use.users(scans)
     found = tuple(
         candidate
         for scanned in scans
-        for candidate in _of_repo(store, hub, inventory, scanned, users, busy.get(scanned.repo))
+        for candidate in _of_repo(
+            store, hub, inventory, scanned, users, left.busy.get(scanned.repo)
+        )
     )
-    return found, _space(store, hub, inventory, scans)
+    lying = {f"{repo.folder}/{each.path.name}" for repo, each in left.blobs}
+    return found, _space(store, hub, inventory, scans, lying)
 
 
 def _of_repo(
@@ -93,7 +96,11 @@ def _irreplaceable(source: str | None, revision: ScannedRevision) -> str | None:
 
 
 def _space(
-    store: Store, hub: HubCache, inventory: Inventory, scans: Iterable[ScannedRepo]
+    store: Store,
+    hub: HubCache,
+    inventory: Inventory,
+    scans: Iterable[ScannedRepo],
+    lying: Container[str],
 ) -> Space:
     own: dict[str, int] = {}
     links: Counter[str] = Counter()
@@ -110,7 +117,9 @@ def _space(
             if stored is not None and stored.inode == status.st_ino:
                 links[entry.name] += 1
             elif stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
-                own[f"{folder}/{entry.name}"] = allocated_bytes(status)
+                name = f"{folder}/{entry.name}"
+                if name not in lying:
+                    own[name] = allocated_bytes(status)
     linked = {name for name, blob in inventory.blobs.items() if blob.links - 1 > links[name]}
     others = {digest_text(name): name for name in inventory.blobs if name not in linked}
     alive, unread = referred(store, others, besides=OWN_HUB)

@@ -23,7 +23,7 @@ from modelkeep.store.garbage import Garbage, Kept
 from modelkeep.store.inventory import Unused
 from modelkeep.store.leases import Lease
 from modelkeep.store.store import Store
-from modelkeep.store.sweep import Leftover, discard
+from modelkeep.store.sweep import Leftover
 from modelkeep.times import utc_text
 
 # Revisions that go together: enough to read the references rarely, few enough to tell how it goes.
@@ -73,7 +73,7 @@ def plan(
     used = sum(blob.bytes for blob in stock.blobs.values())
     used += sum(each.bytes for each in stock.leftovers) + lying
     if wish.evicts:
-        found, space = candidates.look(store, hub, stock, scans, left.busy)
+        found, space = candidates.look(store, hub, stock, scans, left)
         used += sum(space.own.values())
         chosen = choose(
             found,
@@ -124,17 +124,18 @@ def execute(
     freed = 0
     with ballast.dropped_where_full(store.layout):
         for leftover in plan.litter.files:
-            freed += _discarded(leftover, discard(leftover), kept, progress)
+            freed += _discarded(leftover, litter.remove_file(leftover), kept, progress)
         collected = garbage.execute(store, plan.garbage, progress=progress.advanced)
         for repo, leftover in plan.litter.blobs:
             reason = litter.remove_blob(store, hub, repo, leftover)
             freed += _discarded(leftover, reason, kept, progress)
         removals = list(_remove_revisions(store, hub, plan, kept, progress))
     staying = _kept_items((*collected.kept, *kept))
+    staying += tuple(item for each in removals for item in each.kept)
     names = {item.name for item in staying}
     return Removal(
         remove=tuple(item for item in plan.remove if item.name not in names),
-        kept=(*plan.kept, *staying, *(item for each in removals for item in each.kept)),
+        kept=(*plan.kept, *staying),
         bytes_planned=plan.bytes_planned,
         bytes_freed=freed + collected.bytes_freed + sum(each.bytes_freed for each in removals),
         bytes_pending=sum(each.bytes_pending for each in removals),

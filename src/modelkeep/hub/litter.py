@@ -69,6 +69,11 @@ def find(hub: HubCache, scans: Iterable[ScannedRepo], inventory: Inventory) -> L
     )
 
 
+def remove_file(found: Leftover) -> str | None:
+    """Remove what was left of a write; return why it stays, if it does."""
+    return discard(found, needed=lambda hidden: bool(still_open([hidden])))
+
+
 def remove_blob(store: Store, hub: HubCache, repo: Repo, found: Leftover) -> str | None:
     """Remove a blob that no revision of a repo points to; return why it stays, if it does.
 
@@ -83,7 +88,7 @@ def remove_blob(store: Store, hub: HubCache, repo: Repo, found: Leftover) -> str
             return reason
         if digest.etag in _pointed(hub, repo):
             return "it is used again"
-        return discard(found, needed=lambda: not mark.holds())
+        return discard(found, needed=lambda _: not mark.holds())
 
 
 def _downloads(hub: HubCache, scanned: ScannedRepo) -> list[Leftover]:

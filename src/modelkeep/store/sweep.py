@@ -127,12 +127,12 @@ def remove_dead(clock: Path, found: Iterable[Leftover]) -> list[Path]:
     ]
 
 
-def discard(found: Leftover, *, needed: Callable[[], bool] = lambda: False) -> str | None:
+def discard(found: Leftover, *, needed: Callable[[Path], bool] = lambda _: False) -> str | None:
     """Remove a leftover unless it has changed since it was found; return why it stays.
 
     It is taken away under another name first, looked at there, and put back if it is not what was
-    found, or `needed` by then: names may be used again while this process is stopped. A crash
-    leaves that other name, which is a leftover again.
+    found, or `needed`, which is asked under the other name: names may be used again while this
+    process is stopped. A crash leaves that other name, which is a leftover again.
     """
     before = _look(found.path)
     if before is None:
@@ -151,7 +151,7 @@ def discard(found: Leftover, *, needed: Callable[[], bool] = lambda: False) -> s
         if after is None or after.inode != before.inode or after.written_ns != before.written_ns:
             _put_back(doomed, found.path)
             return "it has changed just now"
-        if needed():
+        if needed(doomed):
             _put_back(doomed, found.path)
             return "it is used again"
         if doomed.is_dir() and not doomed.is_symlink():
