@@ -17,7 +17,7 @@ from tests import forks
 from tests.adopt.conftest import COMMON, CONTENTS, IN_A, IN_B, ONLY_A, ONLY_B
 from tests.adopt.support import adopt, loads, noted, shares_nothing, undo
 from tests.caches import Revision, digest, disk_bytes, etag, picture, write
-from tests.filesystems import public_directory
+from tests.filesystems import bind, need_root, public_directory
 from tests.models import random_bytes
 
 
@@ -346,11 +346,16 @@ def test_a_plain_folder_shares_nothing_that_is_edited_in_place(keep: Keep, tmp_p
 
     assert shares_nothing(keep, folder)
     assert adopted.files == 2
-    if not keep.store.capabilities.reflink:
-        assert [left.path for left in adopted.skipped] == [str(folder / "model.safetensors")]
-    meta = metas.read(keep.store.layout.meta(digest(b"{}")))
-    assert meta is not None
-    assert not meta.sources
+    if keep.store.capabilities.reflink:
+        meta = metas.read(keep.store.layout.meta(digest(COMMON)))
+        assert meta is not None
+        assert not meta.sources
+    else:
+        assert {Path(left.path).name for left in adopted.skipped} == {
+            "model.safetensors",
+            "config.json",
+        }
+        assert not list(keep.store.blobs())
     with pytest.raises(UsageError):
         keep.plan_adoption([folder], merge=True)
 
@@ -378,3 +383,27 @@ def test_an_edited_file_of_a_plain_folder_is_no_finding(keep: Keep, tmp_path: Pa
 
     assert not adopted.corrupt
     assert ["edited" in left.reason for left in adopted.skipped] == [True]
+
+
+def test_a_cache_that_vanished_is_said_to_be_gone(keep: Keep, a: Path) -> None:
+    for merge in (False, True):
+        (plan,) = keep.plan_adoption([a], merge=merge, share=True)
+        a.rename(a.with_name("elsewhere"))
+        with pytest.raises(NotFoundError, match="gone"):
+            keep.adopt(plan)
+        a.with_name("elsewhere").rename(a)
+    assert not noted(keep, a)
+
+
+@pytest.mark.real
+def test_a_cache_on_another_mount_takes_no_space(keep: Keep, a: Path, tmp_path: Path) -> None:
+    need_root()
+    with bind(tmp_path, a) as mounted:
+        before = picture(mounted)
+
+        (adopted,) = adopt(keep, mounted)
+
+        assert any("EXDEV" in left.reason for left in adopted.skipped)
+        assert adopted.journal is None
+        assert not list(keep.store.blobs())
+        assert picture(mounted) == before

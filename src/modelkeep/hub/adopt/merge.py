@@ -15,7 +15,7 @@ from pathlib import Path
 from modelkeep.errors import BusyError
 from modelkeep.fs import durable
 from modelkeep.fs.clock import now_ns
-from modelkeep.fs.links import Linker, LinkMode
+from modelkeep.fs.links import COPY_BELOW, Linker, LinkMode
 from modelkeep.fs.locks import hold
 from modelkeep.fs.oserrors import explained
 from modelkeep.fs.space import allocated_bytes
@@ -31,9 +31,10 @@ from modelkeep.hub.adopt.inventory import (
 )
 from modelkeep.hub.adopt.journal import FINISHED, SET_ASIDE, Journal, unfinished
 from modelkeep.hub.adopt.plan import Adopted, Plan, total
-from modelkeep.hub.adopt.run import entries, report, working_on
+from modelkeep.hub.adopt.run import entries, report, require_there, working_on
 from modelkeep.hub.adopt.share import Result, Sharer, is_unchanged
 from modelkeep.hub.cache import HubCache
+from modelkeep.hub.holds import in_hand
 from modelkeep.hub.materialise import OWN_HUB_RUNGS, Materialiser, Placement
 from modelkeep.hub.progress import Progress
 from modelkeep.hub.repo import Repo
@@ -57,9 +58,7 @@ def merge(
     """
     with working_on(store, plan.cache):
         journal = unfinished(store, plan.cache, merge=True)
-        moved = journal.set_aside if journal else None
-        if swap.folder_of(plan.cache, moved) != plan.directory:
-            raise BusyError(f"`{plan.cache}` was moved meanwhile", hint="run adopt again")
+        require_there(plan, journal)
         if plan.directory == plan.cache:
             swap.require_replaceable(plan.cache)
             _refuse_busy(store, plan.cache)
@@ -111,7 +110,10 @@ class _Merger:
         )
         self._results.update((result.found.path, result) for result in sharer.share(files))
         for cached in stock.repos:
-            self._place(stock, cached)
+            brought = {each.digest for each in cached.blobs.values() if each is not None}
+            brought |= {each.digest for each in cached.plain.values()}
+            with in_hand(self._store, cached.repo, None, brought, reason="modelkeep adopt"):
+                self._place(stock, cached)
             reach("adopt:merged")
 
     def is_new(self, found: Found) -> bool:
@@ -122,7 +124,10 @@ class _Merger:
         return not known.shared and not is_unchanged(known.found, found.status)
 
     def drop(self, aside: Path) -> int:
-        """Remove what the hub has now from the old folder; return the bytes that gives back."""
+        """Remove what the hub has now from the old folder; return the bytes that gives back.
+
+        A small file gives nothing back: the hub has a copy of it.
+        """
         freed = 0
         for name, result in self._results.items():
             path = aside / name
@@ -135,7 +140,7 @@ class _Merger:
             stored = durable.is_inode(self._store.path(result.found.digest), status)
             if not stored and not is_unchanged(result.found, status):
                 continue
-            if durable.remove(path) and status.st_nlink == 1:
+            if durable.remove(path) and status.st_nlink == 1 and status.st_size >= COPY_BELOW:
                 freed += allocated_bytes(status)
             reach("adopt:dropped")
         return freed
@@ -143,7 +148,7 @@ class _Merger:
     def report(self, plan: Plan, aside: Path, freed: int) -> Adopted:
         """Say what the whole merge did."""
         found = report(plan, list(self._results.values()), (), self._journal)
-        freed += found.bytes_freed - self._placement.bytes_copied
+        freed += found.bytes_freed
         shared = [result.found for result in self._results.values() if result.held]
         return replace(
             found,

@@ -9,12 +9,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from modelkeep.errors import BusyError, ModelkeepError, NoSpaceError
+from modelkeep.errors import BusyError, ModelkeepError, NoSpaceError, NotFoundError
 from modelkeep.fs import durable
-from modelkeep.fs.links import Linker
+from modelkeep.fs.links import COPY_BELOW, Linker
 from modelkeep.fs.locks import hold
 from modelkeep.fs.oserrors import explained
 from modelkeep.fs.syncpoint import reach
+from modelkeep.hub.adopt import swap
 from modelkeep.hub.adopt.inventory import Dangling, Found, Inventory
 from modelkeep.hub.adopt.journal import FINISHED, LINK, NEW, Entry, Journal, unfinished
 from modelkeep.hub.adopt.plan import Adopted, Plan, preview, total
@@ -50,6 +51,7 @@ def share(store: Store, plan: Plan, upstream: str | None, progress: Progress) ->
     with working_on(store, plan.cache):
         mendable = _mendable(store, plan.stock)
         journal = unfinished(store, plan.cache, merge=False)
+        require_there(plan, journal)
         if not (plan.pending or mendable or journal):
             return replace(preview(plan), dry_run=False)
         root = store.roots.register(plan.cache)
@@ -60,13 +62,36 @@ def share(store: Store, plan: Plan, upstream: str | None, progress: Progress) ->
         refer(root, ((found.digest, found.path) for found in plan.files))
         rungs = PLAIN_RUNGS if plan.plain else CACHE_RUNGS
         sharer = Sharer(store, plan.directory, upstream, progress, rungs=rungs)
-        results = sharer.share(plan.files)
+        results = _share_large_first(sharer, plan.files)
         mended = _mend(store, plan, root, journal, mendable)
         if new and not mended and not any(result.changed for result in results):
             shutil.rmtree(journal.folder)
         else:
             journal.note(FINISHED)
         return report(plan, results, mended, journal if journal.finished else None)
+
+
+def require_there(plan: Plan, journal: Journal | None) -> None:
+    """Raise unless the files still lie where they were when the plan was made."""
+    folder = swap.folder_of(plan.cache, journal.set_aside if journal else None)
+    if folder is None:
+        raise NotFoundError(f"`{plan.cache}` is gone", hint="look for it", path=plan.cache)
+    if folder != plan.directory:
+        raise BusyError(f"`{plan.cache}` was moved meanwhile", hint="run adopt again")
+
+
+def _share_large_first(sharer: Sharer, files: Iterable[Found]) -> list[Result]:
+    """Share files; the small ones, which are copied, only where copies are not all there would be.
+
+    So a cache that is out of reach takes no space in the store.
+    """
+    small = [found for found in files if found.status.st_size < COPY_BELOW]
+    large = [found for found in files if found.status.st_size >= COPY_BELOW]
+    results = sharer.share(large)
+    if large and not any(result.held for result in results):
+        why = "nothing large of this cache can be shared, so nothing small is copied"
+        return results + [Result(found, reason=why) for found in small]
+    return results + sharer.share(small)
 
 
 def report(
