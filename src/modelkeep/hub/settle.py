@@ -173,28 +173,31 @@ class _Settler:
     def settle(self, file: Unsettled, digest: Digest, tally: _Tally) -> None:
         """Settle a file, or note why it stays as it is."""
         try:
-            before, own_space = file.content.lstat(), _own_space(file)
-            taken = self._bring(file, digest)
-            if taken.outcome not in (Outcome.TAKEN, Outcome.HELD):
-                corrupt = taken.outcome is Outcome.CORRUPT
-                tally.skip(file.path, taken.reason, corrupt=corrupt)
-                return
-            reach("settle:stored")
-            for source in self._sources[digest]:
-                self._store.describe(digest, source)
-            reach("settle:described")
-            if not _is_same(file.content, before):
-                tally.skip(file.path, "it changed while it was settled")
-            elif mode := self._place(file, digest):
-                tally.add(file, mode, own_space if taken.outcome is Outcome.HELD else 0)
-            else:
-                tally.skip(file.path, "its content is being removed from the keep")
+            with explained("settling", file.path):
+                self._settle(file, digest, tally)
         except FileNotFoundError:
             return  # a client or a removal took it away meanwhile
         except NoSpaceError:
             raise
         except ModelkeepError as error:
             tally.skip(file.path, error.message)
+
+    def _settle(self, file: Unsettled, digest: Digest, tally: _Tally) -> None:
+        before, own_space = file.content.lstat(), _own_space(file)
+        taken = self._bring(file, digest)
+        if taken.outcome not in (Outcome.TAKEN, Outcome.HELD):
+            tally.skip(file.path, taken.reason, corrupt=taken.outcome is Outcome.CORRUPT)
+            return
+        reach("settle:stored")
+        for source in self._sources[digest]:
+            self._store.describe(digest, source)
+        reach("settle:described")
+        if not _is_same(file.content, before):
+            tally.skip(file.path, "it changed while it was settled")
+        elif mode := self._place(file, digest):
+            tally.add(file, mode, own_space if taken.outcome is Outcome.HELD else 0)
+        else:
+            tally.skip(file.path, "its content is being removed from the keep")
 
     def _place(self, file: Unsettled, digest: Digest) -> LinkMode | None:
         """Let the hub have the content as it has what is pulled; None where the store lost it."""
