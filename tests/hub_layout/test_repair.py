@@ -425,7 +425,8 @@ class TestAnyCache:
         assert link.read_bytes() == WEIGHTS
 
     def test_places_that_are_no_cache_are_refused(self, keep: Keep, cache: Path) -> None:
-        for place in (cache.parent, cache / "models--org--model", cache / "none"):
+        assert verify_cache(cache.parent, None).ok  # an HF_HOME: its hub is meant
+        for place in (cache.parent.parent, cache / "models--org--model", cache / "none"):
             with pytest.raises(NotFoundError):
                 verify_cache(place, None)
 

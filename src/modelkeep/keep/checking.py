@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from modelkeep import settings
@@ -79,22 +81,27 @@ class Checking(Getting, Settling):
             progress=progress,
             interrupted=interrupted,
         )
-        if replacements is not None and not report.ok:
-            from modelkeep.hub.repair import Repairer
+        try:
+            if replacements is not None and not report.ok:
+                from modelkeep.hub.repair import Repairer
 
-            repairer = Repairer(self.store, self.hub, replacements, self._refetcher(mending))
-            report = repairer.repair(report, found.missing).applied(report)
-        if max_seconds is None:
-            self.settle_on_the_way([repo for repo, _ in named] or None)
-            report = report.with_restored(
-                digest
-                for digest in lost
-                if self.store.has_sound(digest)
-                and all(
-                    (self.hub.directory / self.hub.blob_name(repo, digest)).exists()
-                    for repo in found.missing[digest]
+                repairer = Repairer(self.store, self.hub, replacements, self._refetcher(mending))
+                report = repairer.repair(report, found.missing).applied(report)
+            if max_seconds is None:
+                self.settle_on_the_way([repo for repo, _ in named] or None)
+                report = report.with_restored(
+                    digest
+                    for digest in lost
+                    if self.store.has_sound(digest)
+                    and all(
+                        (self.hub.directory / self.hub.blob_name(repo, digest)).exists()
+                        for repo in found.missing[digest]
+                    )
                 )
-            )
+        except KeyboardInterrupt:
+            if interrupted is not None:
+                interrupted(replace(report, interrupted=True))
+            raise
         return report
 
     def _log(self) -> Checked:
@@ -200,16 +207,14 @@ def verify_cache(
 
 
 def _existing_cache(directory: Path) -> Path:
-    """Return where a cache really is; NotFoundError where there is none."""
-    cache = HubCache(directory.expanduser().resolve())
-    if not any(True for _ in cache.repos()):
-        inner = HubCache(cache.directory / "hub")
-        hint = None
-        if any(True for _ in inner.repos()):
-            hint = f"did you mean `{inner.directory}`?"
-        elif Repo.from_folder(cache.directory.name):
-            hint = f"it is a repo of a cache: modelkeep verify --cache {cache.directory.parent}"
-        raise NotFoundError(
-            f"`{directory}` is no Hugging Face cache: it holds no repo", hint=hint, path=directory
-        )
-    return cache.directory
+    """Return where a cache really is, also that of an `HF_HOME`; NotFoundError where is none."""
+    top = directory.expanduser().resolve()
+    for place in (top, top / "hub"):
+        if any(True for _ in HubCache(place).repos()):
+            return place
+    whole = f"it is a repo of a cache: modelkeep verify --cache {quote(str(top.parent))}"
+    raise NotFoundError(
+        f"`{directory}` is no Hugging Face cache: it holds no repo",
+        hint=whole if Repo.from_folder(top.name) else None,
+        path=directory,
+    )
