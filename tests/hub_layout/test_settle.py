@@ -154,7 +154,12 @@ def test_a_good_copy_that_a_client_brings_heals_the_store(keep: Keep, hub: Hub) 
 
 def test_unfinished_and_foreign_names_are_left(keep: Keep, brought: Path) -> None:
     blobs = brought.parent.parent / "blobs"
-    names = (f"{'a' * 64}.1234abcd.incomplete", f".{'b' * 64}.1234abcd.shared", "not-a-checksum")
+    names = (
+        f"{'a' * 64}.1234abcd.incomplete",
+        f".{'b' * 64}.1234abcd.shared",
+        "tmp_6f6bd0a3-4b1f-4a52-8d0a-3c4ae0d6e1a7",
+        "not-a-checksum",
+    )
     for name in names:
         (blobs / name).write_bytes(b"partial")
 

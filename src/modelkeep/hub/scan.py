@@ -69,7 +69,8 @@ def scan_all(hub: HubCache) -> tuple[list[ScannedRepo], dict[Repo, AccessError]]
 
 def is_finished(name: str) -> bool:
     """Tell whether a name among blobs is one: clients, and we, write there under other names."""
-    return not name.startswith(".") and not name.endswith(".incomplete")
+    # `tmp_`: for a moment, a client's look at what its umask does.
+    return not name.startswith((".", "tmp_")) and not name.endswith(".incomplete")
 
 
 def walk(top: str) -> tuple[list[str], dict[str, os.DirEntry[str]]]:
