@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -14,9 +15,9 @@ import pytest
 
 from modelkeep.fs import clock
 from modelkeep.keep import Keep
-from modelkeep.runtime.doctor import Status
+from modelkeep.runtime.doctor import CHECKS, Status, examine
 from modelkeep.store.sweep import DAY_NS
-from tests.runtime.doctor.conftest import found, is_ok, mended
+from tests.runtime.doctor.conftest import found, is_ok, mended, subject
 
 
 def let_days_pass(keep: Keep, monkeypatch: pytest.MonkeyPatch, days: float) -> None:
@@ -37,6 +38,15 @@ def test_missing_folders_are_made(keep: Keep, group_keep: Keep, shared: bool) ->
     mended(which, "keep.folders")
     assert is_ok(which, "keep.folders")
     assert is_ok(which, "keep.modes")
+
+
+def test_one_missing_folder_is_one_failure(keep: Keep) -> None:
+    shutil.rmtree(keep.store.layout.tmp)
+    answers = examine(subject(keep), [check for check in CHECKS if check.area == "keep"])
+    failed = [each.check.id for each in answers if each.finding.status is Status.FAIL]
+    assert failed == ["keep.folders"]
+    mended(keep, "keep.folders")
+    assert is_ok(keep, "keep.writable")
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ class Strangers(Check):
         if not strange:
             return self.ok(f"{hub} holds repos and nothing else")
         return self.bad(
-            f"{counted(len(strange), 'thing')} in {hub} that are no repos, of which stock clients"
+            f"{counted(len(strange), 'thing')} beside the repos in {hub}, of which stock clients"
             f" warn: {some(strange)}",
             "move them elsewhere",
         )

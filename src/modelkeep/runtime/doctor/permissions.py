@@ -13,7 +13,6 @@ from modelkeep.runtime.doctor.interface import Check, Finding, Remedy, Status
 from modelkeep.runtime.doctor.subject import Folder, Subject
 from modelkeep.runtime.doctor.words import counted, some
 
-_FIXED = 0o2755  # no name ever changes there
 _TOP = 0o2770
 _OWNER = stat.S_IRWXU
 _WRITE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
@@ -151,7 +150,7 @@ def _wanted(subject: Subject, folder: Folder) -> int | None:
     mode = folder.mode
     if folder.path == str(subject.directory):
         return None if mode & 0o2070 == 0o2070 and not mode & stat.S_IWOTH else _TOP
-    right = _FIXED if folder.fixed else sharing.INSIDE
+    right = sharing.FIXED if folder.fixed else sharing.INSIDE
     needed = right & 0o7770
     return None if mode & needed == needed and not mode & stat.S_IWOTH else right
 

@@ -116,7 +116,10 @@ class Subject:
     @cached_property
     def is_writable(self) -> bool:
         """Whether this caller can write into it."""
-        return not probe.is_read_only(self.store.layout.tmp)
+        try:
+            return not probe.is_read_only(self.store.layout.tmp)
+        except FileNotFoundError as error:
+            raise Unavailable("a folder is missing, see keep.folders") from error
 
     @property
     def scratch(self) -> Path:
