@@ -21,6 +21,9 @@ from modelkeep.fs.oserrors import explained
 INSIDE = 0o2775
 """The mode of a shared directory. Who may come in at all is decided at the top of the keep."""
 
+FIXED = 0o2755
+"""The mode of a directory of a shared keep in which no name ever changes."""
+
 _SHARED = 0o2020  # the group may write, and what is made here belongs to the same group
 _MOMENT_S = 0.005
 _MOMENTS = 40  # only where the umask counts, and only for what somebody else has closed

@@ -36,9 +36,6 @@ from modelkeep.times import utc_now
 
 Mode = Literal["private", "group"]
 
-# Where shards stand nobody needs to make, rename or remove a name.
-_FIXED_DIRECTORY = 0o2755
-
 
 @dataclass(frozen=True, slots=True)
 class BlobInfo:
@@ -86,7 +83,7 @@ class Store:
             for folder in (directory, *layout.directories()):
                 folder.mkdir(parents=True, exist_ok=True)
                 if mode == "group":
-                    sharing.share(folder, _FIXED_DIRECTORY if folder in fixed else sharing.INSIDE)
+                    sharing.share(folder, sharing.FIXED if folder in fixed else sharing.INSIDE)
         header = {
             "format": FORMAT,
             "id": str(uuid.uuid4()),
