@@ -45,12 +45,15 @@ if TYPE_CHECKING:
     from modelkeep.hub.settle import Settled
     from modelkeep.hub.where import Where
     from modelkeep.keep import Keep
+    from modelkeep.keep.holding import LeaseListing, ListedLease
     from modelkeep.store.report import VerifyReport
 
 _HOMES = {
     "CollectionPlan": "modelkeep.hub.collect",
     "Keep": "modelkeep.keep",
+    "LeaseListing": "modelkeep.keep.holding",
     "Linked": "modelkeep.hub.link",
+    "ListedLease": "modelkeep.keep.holding",
     "Listing": "modelkeep.hub.listing",
     "Progress": "modelkeep.hub.progress",
     "Pulled": "modelkeep.hub.pull",
@@ -70,7 +73,9 @@ __all__ = [
     "GatedError",
     "InvalidRepoError",
     "Keep",
+    "LeaseListing",
     "Linked",
+    "ListedLease",
     "Listing",
     "ModelkeepError",
     "NoSpaceError",

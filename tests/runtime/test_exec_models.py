@@ -101,6 +101,10 @@ def test_a_command_killed_outright_holds_nothing(filled: Keep) -> None:
     assert over.owner is not None
     assert over.owner.running is False
 
+    ended(start("--offline"))
+    (next_one,) = filled.leases().leases
+    assert next_one.id != over.id, "what has ended does not pile up"
+
 
 @pytest.mark.real
 def test_in_another_pid_namespace_it_is_held_for_a_day(filled: Keep) -> None:

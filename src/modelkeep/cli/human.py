@@ -7,6 +7,7 @@ import time
 from datetime import datetime
 
 from modelkeep.fs.space import readable
+from modelkeep.hub.repo import is_commit
 
 _SPANS = (
     ("year", 31_557_600),
@@ -61,3 +62,9 @@ def without_urls(text: str) -> str:
 def commit(commit_id: str) -> str:
     """Return the first digits of a commit, enough to tell it from others."""
     return commit_id[:8]
+
+
+def revision(name: str) -> str:
+    """Return `repo@commit` with as much of the commit as people read; other names as they are."""
+    repo, _, commit_id = name.partition("@")
+    return f"{repo}@{commit(commit_id)}" if is_commit(commit_id) else name

@@ -67,13 +67,19 @@ def _words(each: ListedLease | UnreadableLease) -> str:
     if isinstance(each, UnreadableLease):
         return f"{each.id}: cannot be read, may hold anything"
     what = "pin" if each.kind == "pin" else "lease"
-    words = f"{each.id[:_ID]}: {what} of {each.user} on {each.name}"
+    words = f"{each.id[:_ID]}: {what} of {each.user} on {human.revision(each.name)}"
     return f"{words}: {each.reason}" if each.reason else words
 
 
 def _shown(listing: LeaseListing) -> list[str | Table]:
     rows = [
-        (lease.name, _state(lease), _who(lease), human.ago(lease.created_at), lease.reason)
+        (
+            human.revision(lease.name),
+            _state(lease),
+            _who(lease),
+            human.ago(lease.created_at),
+            lease.reason,
+        )
         for lease in listing.leases
     ]
     ids = [lease.id[:_ID] for lease in listing.leases]

@@ -76,6 +76,7 @@ def held(
     taken: list[Lease] = []
     try:
         try:
+            leases.tidy()
             for model in models:
                 taken.extend(named.lease(leases, hub, model, command, online=online))
             wait_out_all(layout)

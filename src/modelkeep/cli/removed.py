@@ -9,7 +9,6 @@ from modelkeep.cli.confirm import agree
 from modelkeep.cli.options import Invocation
 from modelkeep.cli.table import Table
 from modelkeep.hub.remove import KeptItem, RemovedItem
-from modelkeep.hub.repo import is_commit
 
 _NAMED = 3
 
@@ -27,7 +26,7 @@ def planned(remove: Iterable[RemovedItem]) -> Table:
     for item in remove:
         if item.kind == "revision":
             used = human.ago(item.last_used)
-            rows.append((_short(item.name), human.size(item.bytes), used, item.reason))
+            rows.append((human.revision(item.name), human.size(item.bytes), used, item.reason))
         else:
             groups.setdefault((item.kind, item.reason), []).append(item)
     for (kind, reason), items in groups.items():
@@ -44,16 +43,10 @@ def kept_lines(kept: Iterable[KeptItem]) -> Iterator[str]:
         by_reason.setdefault(item.reason, []).append(item.name)
     for reason, names in by_reason.items():
         more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
-        yield f"kept {', '.join(map(_short, names[:_NAMED]))}{more}: {reason}"
+        yield f"kept {', '.join(map(human.revision, names[:_NAMED]))}{more}: {reason}"
 
 
 def conclusion(bytes_freed: int, bytes_pending: int) -> str:
     """Say what came back and what will."""
     waiting = f"; {human.size(bytes_pending)} when others let go" if bytes_pending else ""
     return f"freed {human.size(bytes_freed)}{waiting}"
-
-
-def _short(name: str) -> str:
-    """Return `repo@commit` with as much of the commit as people read; other names as they are."""
-    repo, _, commit = name.partition("@")
-    return f"{repo}@{human.commit(commit)}" if is_commit(commit) else name

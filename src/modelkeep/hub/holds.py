@@ -67,6 +67,7 @@ def in_hand(
 
     Look only inside the block whether they are there: then they stay.
     """
+    store.leases.tidy()
     name = f"{repo}@{commit}" if commit else str(repo)
     lease = store.leases.take(name, digests, reason=reason, owner=identity.current())
     try:

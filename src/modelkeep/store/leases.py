@@ -11,12 +11,13 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
 
-from modelkeep.errors import AccessError
+from modelkeep.errors import AccessError, ModelkeepError
 from modelkeep.fs import accounts, durable
 from modelkeep.fs.clock import now_ns
 from modelkeep.fs.identity import ProcessId, is_running
@@ -172,6 +173,12 @@ class Leases:
         if gone:
             durable.sync_dir(self._directory)
         return gone
+
+    def tidy(self) -> None:
+        """Remove what has ended, so that it does not pile up. Nothing depends on it."""
+        for lease in self.look().expired:
+            with suppress(ModelkeepError):  # what one may not remove is left for a collector
+                durable.remove(self._directory / f"{lease.id}{_SUFFIX}")
 
     def look(self) -> Held:
         """Return what is held now."""
