@@ -410,6 +410,27 @@ class TestAnyCache:
         (left,) = report.unverifiable
         assert "1 more name" in left.reason
 
+    def test_killed_at_any_step_each_file_is_the_old_one_or_good(
+        self, keep: Keep, cache: Path, tmp_path: Path
+    ) -> None:
+        (blob,) = cache.glob(f"*/blobs/{NAME.hex}")
+
+        def repair() -> bool:
+            return verify_cache(cache, keep, repair=True, jobs=1).ok
+
+        flip(blob)
+        steps = forks.steps(repair, tmp_path / "steps.log")
+        assert {"repair:copied#1", "repair:sealed#1", "repair:replaced#1"} <= set(steps)
+        for step in steps:
+            flip(blob)
+            bad = blob.read_bytes()
+
+            assert forks.start(repair, sync=f"kill:{step}").killed(), step
+
+            assert blob.read_bytes() in (bad, WEIGHTS), step
+            assert forks.run(repair), step
+            assert blob.read_bytes() == WEIGHTS, step
+
     def test_payloads_of_newer_clients_are_read_through(
         self, keep: Keep, pulled: Path, tmp_path: Path
     ) -> None:
