@@ -66,7 +66,7 @@ def test_undo_says_what_is_no_longer_there_and_changes_nothing(keep: Keep, a: Pa
     with pytest.raises(NotFoundError, match="2 file") as caught:
         keep.undo(plan)
 
-    assert "modelkeep pull" in str(caught.value.hint)
+    assert f"modelkeep pull org/two@{IN_A[1].commit}" in str(caught.value.hint)
     assert picture(a.parent).groups == before.groups
     assert a.is_symlink()
 

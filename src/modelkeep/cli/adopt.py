@@ -128,7 +128,9 @@ def _undo(invocation: Invocation, keep: Keep, caches: Sequence[Path], dry_run: b
         quiet=[str(one.cache) for one in done],
     )
     if not dry_run:
-        invocation.output.remark("what nothing uses any more leaves the keep with: modelkeep gc")
+        invocation.output.remark(
+            "what nothing uses any more leaves the keep after a day with: modelkeep gc"
+        )
 
 
 def _adoption(done: Sequence[Adopted], dry_run: bool) -> dict[str, object]:

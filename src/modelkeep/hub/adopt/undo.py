@@ -28,8 +28,8 @@ from modelkeep.hub.adopt.run import working_on
 from modelkeep.hub.adopt.scratch import built
 from modelkeep.hub.adopt.share import is_clone
 from modelkeep.hub.progress import Progress
+from modelkeep.hub.repo import Repo
 from modelkeep.hub.settle import Skipped
-from modelkeep.store import meta as metas
 from modelkeep.store.digest import Digest
 from modelkeep.store.store import Store
 
@@ -117,7 +117,7 @@ def plan(store: Store, journal: Journal, newer: Iterable[Journal] = ()) -> UndoP
             elif store.has_sound(digest):
                 restored.append((entry, blob))
             else:
-                lost.append(_lost(store, digest, journal.cache / entry.path))
+                lost.append(_lost(directory, entry.path))
             continue
         if entry.shared:
             continue  # it shared the store's inode before, and goes on doing so
@@ -288,11 +288,15 @@ def _forget(store: Store, journal: Journal) -> None:
                 store.roots.forget(root)
 
 
-def _lost(store: Store, digest: Digest, path: Path) -> Skipped:
-    meta = metas.read(store.layout.meta(digest))
-    source = next((source for source in meta.sources if source.upstream), None) if meta else None
-    what = f"modelkeep pull {source.repo}@{source.commit}" if source else "modelkeep pull REPO"
-    return Skipped(str(path), f"bring them back first: {what}, then undo again")
+def _lost(directory: Path, name: str) -> Skipped:
+    """Say which revisions to pull, as the snapshots tell that are still there."""
+    folder = directory / Path(name).parts[0]
+    repo, snapshots = Repo.from_folder(folder.name), folder / "snapshots"
+    wanted = ["REPO"]
+    if repo is not None and snapshots.is_dir():
+        wanted = [f"{repo}@{path.name}" for path in sorted(snapshots.iterdir())]
+    what = f"modelkeep pull {' '.join(wanted)}"
+    return Skipped(str(directory / name), f"bring them back first: {what}, then undo again")
 
 
 def _bytes(restored: Iterable[tuple[Entry, Path]]) -> int:
