@@ -122,7 +122,7 @@ def translate(error: OSError, path: Path | None = None, *, doing: str) -> Modelk
         hint = (
             "the quota is used up: remove something, or ask for more"
             if error.errno == errno.EDQUOT
-            else "make room: `modelkeep ls` shows what there is, `modelkeep rm REPO` removes it"
+            else "make room: `modelkeep gc --all --dry-run` shows what could go"
         )
     elif error.errno == errno.EROFS:
         kind = ReadOnlyError

@@ -47,7 +47,7 @@ def require_free(path: Path, needed: int, *, doing: str) -> None:
         raise NoSpaceError(
             f"{doing} needs {readable(needed)}, only {readable(free)} are free at `{path}`",
             hint=f"make room for {readable(needed - free, rounding_up=True)} more:"
-            " `modelkeep ls` shows what there is, `modelkeep rm REPO` removes it",
+            " `modelkeep gc --all --dry-run` shows what could go",
             path=path,
         )
 
