@@ -40,7 +40,7 @@ def test_too_little_room_says_how_much_is_needed_and_how_to_get_it(tmp_path: Pat
     assert caught.value.message.startswith("pulling `org/name` needs 1000 PB, only ")
     assert caught.value.path == str(tmp_path)
     assert caught.value.hint is not None
-    assert "modelkeep rm" in caught.value.hint
+    assert "modelkeep gc" in caught.value.hint
 
 
 @pytest.mark.parametrize(
