@@ -225,6 +225,22 @@ def removal(keep: Keep) -> None:
     keep.remove(keep.plan_removal("org/tiny"))
 
 
+def test_a_branch_that_moved_since_the_plan_stays_where_it_went(
+    filled: Keep, tiny_repo: Repository
+) -> None:
+    plan = filled.plan_removal("org/tiny", "main")
+    tiny_repo.commit({"config.json": b"[]"}, update=True)
+    newer = filled.pull("org/tiny").commit
+
+    filled.remove(plan)
+
+    assert held_by(filled, "org/tiny").commit == newer
+    assert filled.is_complete("org/tiny")
+    assert sorted(filled.hub.commits(REPO)) == sorted(
+        [newer, held_by(filled, "org/tiny", "v1").commit]
+    )
+
+
 @pytest.mark.parametrize(
     "step", ["remove:announced", "remove:ref", "remove:hidden", "remove:hidden#2"]
 )

@@ -44,6 +44,12 @@ def hide(
             if hold := hold_on(hub, leases, repo, commit):
                 return hold.reason
         stood_for = hub.refs(repo)
+        # A branch that has moved to another commit since it was chosen stays with that.
+        refs -= {
+            name
+            for name, commit in stood_for.items()
+            if commit not in commits and hub.snapshot(repo, commit).is_dir()
+        }
         reach("remove:announced")
         if mark.holds():
             for name in sorted(refs):
