@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from tests import forks
 from tests.adopt.conftest import COMMON, CONTENTS, IN_A, IN_B, ONLY_A, ONLY_B
 from tests.adopt.support import adopt, loads, shares_nothing, undo
 from tests.caches import Revision, digest, disk_bytes, etag, picture, write
-from tests.filesystems import bind, need_root
+from tests.filesystems import bind, need_root, tmpfs
 
 
 def test_the_cache_becomes_a_link_to_the_keep(keep: Keep, a: Path, b: Path) -> None:
@@ -231,6 +232,22 @@ def test_a_mount_point_cannot_become_a_link(keep: Keep, a: Path, tmp_path: Path)
         with pytest.raises(UsageError, match="mount point"):
             adopt(keep, mounted, merge=True)
         assert loads(mounted, IN_A)
+
+
+@pytest.mark.real
+def test_a_cache_that_cannot_share_is_not_replaced(keep: Keep, a: Path, tmp_path: Path) -> None:
+    need_root()
+    with tmpfs(tmp_path, 64) as disk:
+        shutil.copytree(a, disk / "cache", symlinks=True)
+        with pytest.raises(UsageError, match="another file system"):
+            adopt(keep, disk / "cache", merge=True)
+        assert picture(disk / "cache").groups == picture(a).groups
+    # The same disk under another mount, where links fail all the same.
+    with bind(tmp_path, a.parent) as other:
+        with pytest.raises(UsageError, match="stays as it is"):
+            adopt(keep, other / a.name, merge=True)
+        assert not a.is_symlink()
+        assert loads(a, IN_A)
 
 
 def test_one_copy_is_left(keep: Keep, a: Path, tmp_path: Path) -> None:

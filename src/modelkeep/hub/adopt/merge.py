@@ -11,8 +11,9 @@ import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 
-from modelkeep.errors import BusyError
+from modelkeep.errors import BusyError, UsageError
 from modelkeep.fs import durable
 from modelkeep.fs.clock import now_ns
 from modelkeep.fs.links import COPY_BELOW, Linker, LinkMode
@@ -66,6 +67,7 @@ def merge(
         merger = _Merger(store, hub, journal, upstream, progress)
         progress.started(len(plan.pending), total(plan.pending))
         merger.take_in(plan.stock, plan.files)
+        merger.require_all(plan)
         aside = journal.set_aside or swap.aside_of(plan.cache)
         if plan.directory == plan.cache:
             _refuse_busy(store, plan.cache)
@@ -115,6 +117,19 @@ class _Merger:
             with in_hand(self._store, cached.repo, None, brought, reason="modelkeep adopt"):
                 self._place(stock, cached)
             reach("adopt:merged")
+
+    def require_all(self, plan: Plan) -> None:
+        """Raise UsageError where a file would no longer load once the link is there."""
+        for result in self._results.values():
+            path = plan.directory / result.found.path
+            if result.held or result.corrupt or not path.exists():
+                continue
+            raise UsageError(
+                f"`{plan.cache}` stays as it is: the keep cannot take `{path}`: {result.reason}",
+                hint="adopt it without --merge; what was begun goes back by"
+                f" modelkeep adopt --undo {quote(str(plan.cache))}",
+                path=path,
+            )
 
     def is_new(self, found: Found) -> bool:
         """Tell whether a file was not looked at yet as it is now."""

@@ -104,6 +104,12 @@ def plan(
     device = store.layout.blobs.stat().st_dev
     for found in stock.files.values():
         if found.status.st_dev != device:
+            if merge:
+                raise UsageError(
+                    f"`{place.directory}` lies on another file system than the keep",
+                    hint="make a keep there, or get its repos by modelkeep pull",
+                    path=directory / found.path,
+                )
             path = str(directory / found.path)
             skipped.append(Skipped(path, "it lies on another file system than the keep"))
             continue
