@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import scan_cache_dir
 
-from modelkeep.hub.remove import Removal
+from modelkeep.hub.removal.remove import Removal
 from modelkeep.keep import Keep
 from modelkeep.store import marks
 from tests import forks

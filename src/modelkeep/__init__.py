@@ -36,12 +36,12 @@ if TYPE_CHECKING:
         UpstreamError,
         UsageError,
     )
-    from modelkeep.hub.collect import CollectionPlan
     from modelkeep.hub.link import Linked
     from modelkeep.hub.listing import Listing
     from modelkeep.hub.progress import Progress
     from modelkeep.hub.pull import Pulled
-    from modelkeep.hub.remove import Removal, RemovalPlan
+    from modelkeep.hub.removal.collect import CollectionPlan
+    from modelkeep.hub.removal.remove import Removal, RemovalPlan
     from modelkeep.hub.settle import Settled
     from modelkeep.hub.where import Where
     from modelkeep.keep import Keep
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from modelkeep.store.report import VerifyReport
 
 _HOMES = {
-    "CollectionPlan": "modelkeep.hub.collect",
+    "CollectionPlan": "modelkeep.hub.removal.collect",
     "Keep": "modelkeep.keep",
     "LeaseListing": "modelkeep.keep.holding",
     "Linked": "modelkeep.hub.link",
@@ -57,8 +57,8 @@ _HOMES = {
     "Listing": "modelkeep.hub.listing",
     "Progress": "modelkeep.hub.progress",
     "Pulled": "modelkeep.hub.pull",
-    "Removal": "modelkeep.hub.remove",
-    "RemovalPlan": "modelkeep.hub.remove",
+    "Removal": "modelkeep.hub.removal.remove",
+    "RemovalPlan": "modelkeep.hub.removal.remove",
     "Settled": "modelkeep.hub.settle",
     "VerifyReport": "modelkeep.store.report",
     "Where": "modelkeep.hub.where",

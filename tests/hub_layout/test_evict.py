@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelkeep.errors import UsageError
-from modelkeep.hub.evict import Candidate, Eviction, Space, Wish, choose
+from modelkeep.hub.removal.evict import Candidate, Eviction, Space, Wish, choose
 from modelkeep.hub.repo import parse
 
 NOW = 1_000_000.0

@@ -13,8 +13,8 @@ from huggingface_hub import scan_cache_dir, snapshot_download
 
 from modelkeep.errors import AccessError
 from modelkeep.fs import identity
-from modelkeep.hub.collect import CollectionPlan
-from modelkeep.hub.remove import Removal
+from modelkeep.hub.removal.collect import CollectionPlan
+from modelkeep.hub.removal.remove import Removal
 from modelkeep.keep import Keep
 from modelkeep.store.digest import hash_bytes
 from modelkeep.store.leases import Kind

@@ -15,7 +15,7 @@ from tests.models import random_bytes
 
 from modelkeep.errors import NoSpaceError
 from modelkeep.fs.mounts import fs_type
-from modelkeep.hub.remove import Removal
+from modelkeep.hub.removal.remove import Removal
 from modelkeep.keep import Keep
 from modelkeep.store import ballast
 

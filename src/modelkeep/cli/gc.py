@@ -13,8 +13,8 @@ from modelkeep.cli.document import fields
 from modelkeep.cli.options import Command, Invocation
 from modelkeep.cli.removed import ask, conclusion, kept_lines, planned
 from modelkeep.cli.table import Table
-from modelkeep.hub.collect import CollectionPlan, preview
-from modelkeep.hub.remove import Removal
+from modelkeep.hub.removal.collect import CollectionPlan, preview
+from modelkeep.hub.removal.remove import Removal
 from modelkeep.sizes import parse_size
 from modelkeep.times import parse_age
 

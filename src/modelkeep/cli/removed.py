@@ -8,7 +8,7 @@ from modelkeep.cli import human
 from modelkeep.cli.confirm import agree
 from modelkeep.cli.options import Invocation
 from modelkeep.cli.table import Table
-from modelkeep.hub.remove import KeptItem, RemovedItem
+from modelkeep.hub.removal.remove import KeptItem, RemovedItem
 
 _NAMED = 3
 

@@ -8,7 +8,7 @@ from modelkeep.cli import human
 from modelkeep.cli.document import fields
 from modelkeep.cli.options import REPO, Command, Invocation
 from modelkeep.cli.removed import ask, conclusion, kept_lines, planned
-from modelkeep.hub.remove import Removal, preview
+from modelkeep.hub.removal.remove import Removal, preview
 
 
 @click.command(

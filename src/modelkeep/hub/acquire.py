@@ -14,9 +14,9 @@ from modelkeep._version import __version__
 from modelkeep.errors import CorruptError
 from modelkeep.fs.space import require_free
 from modelkeep.fs.syncpoint import reach
-from modelkeep.hub.budget import Budget
 from modelkeep.hub.fetch import Fetcher, Wanted, kept_bytes
 from modelkeep.hub.progress import Progress
+from modelkeep.hub.removal.budget import Budget
 from modelkeep.hub.request import Request
 from modelkeep.hub.tree import TreeFile
 from modelkeep.hub.upstream import Upstream

@@ -15,12 +15,12 @@ from pathlib import Path
 from modelkeep.errors import BusyError, NotFoundError, OfflineError, UpstreamError, UsageError
 from modelkeep.hub import provenance, upstream
 from modelkeep.hub.acquire import Acquirer
-from modelkeep.hub.budget import Budget
 from modelkeep.hub.cache import HubCache
 from modelkeep.hub.holds import in_hand
 from modelkeep.hub.materialise import OWN_HUB_RUNGS, Materialiser, Placement
 from modelkeep.hub.progress import Progress
-from modelkeep.hub.remove import RemovedItem
+from modelkeep.hub.removal.budget import Budget
+from modelkeep.hub.removal.remove import RemovedItem
 from modelkeep.hub.repo import Repo, is_commit
 from modelkeep.hub.request import Request
 from modelkeep.hub.settle import settle

@@ -20,8 +20,8 @@ from modelkeep.keep.settling import Settling
 
 if TYPE_CHECKING:
     from modelkeep.hub.progress import Progress
-    from modelkeep.hub.refetch import Refetcher
-    from modelkeep.hub.replacements import Replacements
+    from modelkeep.hub.repair.refetch import Refetcher
+    from modelkeep.hub.repair.replacements import Replacements
     from modelkeep.keep import Keep
     from modelkeep.store.checked import Checked
     from modelkeep.store.report import VerifyReport
@@ -57,7 +57,7 @@ class Checking(Getting, Settling):
         `mending` of what is copied or fetched to repair. On KeyboardInterrupt `interrupted` gets
         what was found so far.
         """
-        from modelkeep.hub import checks
+        from modelkeep.hub.repair import checks
         from modelkeep.store.verify import verify
 
         named = [asked(repo, None, None) for repo in repos]
@@ -83,7 +83,7 @@ class Checking(Getting, Settling):
         )
         try:
             if replacements is not None and not report.ok:
-                from modelkeep.hub.repair import Repairer
+                from modelkeep.hub.repair.keep import Repairer
 
                 repairer = Repairer(self.store, self.hub, replacements, self._refetcher(mending))
                 report = repairer.repair(report, found.missing).applied(report)
@@ -113,14 +113,14 @@ class Checking(Getting, Settling):
     def _replacements(
         self, source: str | os.PathLike[str] | None, mending: Progress | None
     ) -> Replacements:
-        from modelkeep.hub.replacements import Replacements
+        from modelkeep.hub.repair.replacements import Replacements
 
         loaders = HubCache(Path(settings.loader_cache().value))
         place = Path(source) if source else None
         return Replacements(self.store, [self.hub, loaders], place, progress=mending)
 
     def _refetcher(self, mending: Progress | None) -> Refetcher:
-        from modelkeep.hub.refetch import Refetcher
+        from modelkeep.hub.repair.refetch import Refetcher
 
         return Refetcher(
             lambda: self.upstream(progress=mending),
@@ -148,11 +148,11 @@ def verify_cache(
     What is bad is replaced, never written into, except where it is an inode of the keep's store:
     that heals. What was checked when is noted in the caller's own state folder.
     """
-    from modelkeep.hub import checks
-    from modelkeep.hub.refetch import Refetcher
-    from modelkeep.hub.repair import Repairer
-    from modelkeep.hub.repair_cache import repair_cache
-    from modelkeep.hub.replacements import Replacements
+    from modelkeep.hub.repair import checks
+    from modelkeep.hub.repair.cache import repair_cache
+    from modelkeep.hub.repair.keep import Repairer
+    from modelkeep.hub.repair.refetch import Refetcher
+    from modelkeep.hub.repair.replacements import Replacements
     from modelkeep.hub.upstream import Upstream
     from modelkeep.store.checked import Checked
     from modelkeep.store.verify import verify

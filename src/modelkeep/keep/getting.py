@@ -16,10 +16,10 @@ from modelkeep.keep.opened import OpenKeep
 from modelkeep.keep.recording import unrecorded_use
 
 if TYPE_CHECKING:
-    from modelkeep.hub.budget import Budget
     from modelkeep.hub.link import Linked
     from modelkeep.hub.progress import Progress
     from modelkeep.hub.pull import Pulled
+    from modelkeep.hub.removal.budget import Budget
     from modelkeep.hub.upstream import Upstream
 
 
@@ -71,7 +71,7 @@ class Getting(OpenKeep):
         return replace(pulled, evicted=tuple(budget.evicted)) if budget else pulled
 
     def _budget(self, progress: Progress) -> Budget | None:
-        from modelkeep.hub.budget import Budget
+        from modelkeep.hub.removal.budget import Budget
 
         if self.settings.budget is None:
             return None

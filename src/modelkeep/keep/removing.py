@@ -11,9 +11,9 @@ from modelkeep.keep.opened import OpenKeep
 from modelkeep.keep.recording import unrecorded_use
 
 if TYPE_CHECKING:
-    from modelkeep.hub.collect import CollectionPlan
     from modelkeep.hub.progress import Progress
-    from modelkeep.hub.remove import Removal, RemovalPlan
+    from modelkeep.hub.removal.collect import CollectionPlan
+    from modelkeep.hub.removal.remove import Removal, RemovalPlan
 
 
 class Removing(OpenKeep):
@@ -28,7 +28,7 @@ class Removing(OpenKeep):
 
         BusyError where one of them is leased or pinned, also of `remove`.
         """
-        from modelkeep.hub import remove as removing
+        from modelkeep.hub.removal import remove as removing
 
         named = [asked(repo, revision, None) for repo, revision in targets]
         plan = removing.plan(self.store, self.hub, named)
@@ -37,7 +37,7 @@ class Removing(OpenKeep):
 
     def remove(self, plan: RemovalPlan) -> Removal:
         """Carry out what `plan_removal` decided."""
-        from modelkeep.hub import remove as removing
+        from modelkeep.hub.removal import remove as removing
 
         self.require_writable()
         removing.require_unheld(self.store, self.hub, plan)
@@ -61,8 +61,8 @@ class Removing(OpenKeep):
         `grace` replaces, in seconds, how long what nobody uses is left in peace. UsageError where
         the arguments contradict each other.
         """
-        from modelkeep.hub import collect as collecting
-        from modelkeep.hub.evict import Wish
+        from modelkeep.hub.removal import collect as collecting
+        from modelkeep.hub.removal.evict import Wish
 
         wish = Wish(keep_under, free, older_than, several(match), everything)
         self.require_writable()
@@ -73,7 +73,7 @@ class Removing(OpenKeep):
 
     def collect(self, plan: CollectionPlan, progress: Progress | None = None) -> Removal:
         """Carry out what `plan_collection` decided; what is used by now stays."""
-        from modelkeep.hub import collect as collecting
+        from modelkeep.hub.removal import collect as collecting
 
         self.require_writable()
         return collecting.execute(self.store, self.hub, plan, progress)

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from modelkeep.errors import NotFoundError
-from modelkeep.hub import candidates, litter, remove
 from modelkeep.hub.cache import HubCache
-from modelkeep.hub.evict import Evicted, Eviction, Wish, choose
-from modelkeep.hub.litter import Litter
 from modelkeep.hub.progress import Progress
-from modelkeep.hub.remove import KeptItem, Removal, RemovalPlan, RemovedItem
+from modelkeep.hub.removal import candidates, litter, remove
+from modelkeep.hub.removal.evict import Evicted, Eviction, Wish, choose
+from modelkeep.hub.removal.litter import Litter
+from modelkeep.hub.removal.remove import KeptItem, Removal, RemovalPlan, RemovedItem
 from modelkeep.hub.repo import Repo
 from modelkeep.hub.scan import scan_all
 from modelkeep.store import ballast, garbage, inventory

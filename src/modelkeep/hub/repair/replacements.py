@@ -17,9 +17,9 @@ from modelkeep.fs import durable, scanning
 from modelkeep.fs.oserrors import explained
 from modelkeep.fs.space import require_free
 from modelkeep.fs.syncpoint import reach
-from modelkeep.hub import checks
 from modelkeep.hub.cache import HubCache
 from modelkeep.hub.progress import Progress
+from modelkeep.hub.repair import checks
 from modelkeep.store.digest import Digest, Hasher
 from modelkeep.store.store import Store
 

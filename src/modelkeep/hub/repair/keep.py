@@ -16,12 +16,12 @@ from pathlib import Path
 from modelkeep.errors import ModelkeepError
 from modelkeep.fs import durable
 from modelkeep.fs.syncpoint import reach
-from modelkeep.hub import checks, mend
 from modelkeep.hub.cache import HubCache
-from modelkeep.hub.former import Former
 from modelkeep.hub.materialise import OWN_HUB_RUNGS, Materialiser, Placement
-from modelkeep.hub.refetch import Refetcher, origins
-from modelkeep.hub.replacements import Replacements
+from modelkeep.hub.repair import checks, mend
+from modelkeep.hub.repair.former import Former
+from modelkeep.hub.repair.refetch import Refetcher, origins
+from modelkeep.hub.repair.replacements import Replacements
 from modelkeep.hub.repo import Repo
 from modelkeep.hub.tree import TreeFile
 from modelkeep.store import badcopies, heal

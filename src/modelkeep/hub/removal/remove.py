@@ -17,8 +17,8 @@ from modelkeep.fs.space import allocated_bytes
 from modelkeep.fs.syncpoint import reach
 from modelkeep.hub import use
 from modelkeep.hub.cache import HubCache
-from modelkeep.hub.hide import give_up, hide, is_own, pointed, remove_folder
 from modelkeep.hub.holds import hold_on
+from modelkeep.hub.removal.hide import give_up, hide, is_own, pointed, remove_folder
 from modelkeep.hub.repo import Repo
 from modelkeep.hub.scan import scan_all
 from modelkeep.store.condemned import release

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 from modelkeep.errors import NoSpaceError
 from modelkeep.fs.space import readable
-from modelkeep.hub import collect
 from modelkeep.hub.cache import HubCache
-from modelkeep.hub.evict import Wish
 from modelkeep.hub.progress import Progress
-from modelkeep.hub.remove import RemovedItem
+from modelkeep.hub.removal import collect
+from modelkeep.hub.removal.evict import Wish
+from modelkeep.hub.removal.remove import RemovedItem
 from modelkeep.store.store import Store
 
 # What was planned may be in use by the time it should go; then something else goes.

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from modelkeep.errors import ModelkeepError
 from modelkeep.fs import durable
-from modelkeep.hub import mend
 from modelkeep.hub.cache import HubCache
-from modelkeep.hub.former import names_elsewhere
-from modelkeep.hub.refetch import Refetcher, origins
-from modelkeep.hub.repair import Outcome
-from modelkeep.hub.replacements import Replacements
+from modelkeep.hub.repair import mend
+from modelkeep.hub.repair.former import names_elsewhere
+from modelkeep.hub.repair.keep import Outcome
+from modelkeep.hub.repair.refetch import Refetcher, origins
+from modelkeep.hub.repair.replacements import Replacements
 from modelkeep.hub.repo import Repo
 from modelkeep.store.digest import Digest
 from modelkeep.store.meta import Source

@@ -9,9 +9,9 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from modelkeep.fs.space import allocated_bytes
 from modelkeep.hub import provenance, use
 from modelkeep.hub.cache import HubCache
-from modelkeep.hub.evict import Candidate, Space
 from modelkeep.hub.holds import hold_on
-from modelkeep.hub.litter import Litter
+from modelkeep.hub.removal.evict import Candidate, Space
+from modelkeep.hub.removal.litter import Litter
 from modelkeep.hub.scan import ScannedRepo, ScannedRevision, entries, is_finished
 from modelkeep.store.inventory import Inventory, digest_text, referred
 from modelkeep.store.roots import OWN_HUB

@@ -1,0 +1,1 @@
+"""Taking revisions and garbage out of a keep, beside whoever is about to use them."""
