@@ -13,6 +13,7 @@ import pytest
 from modelkeep.errors import BusyError
 from modelkeep.keep import Keep
 from modelkeep.keep.holding import ListedLease
+from modelkeep.runtime import named
 from tests.filesystems import bind, need_root, unavailable
 from tests.hub import Hub, Repository
 from tests.keeping import held_by, loaded
@@ -58,7 +59,7 @@ def test_what_a_command_needs_is_not_removed_while_it_runs(filled: Keep) -> None
     assert lease.blobs == len(TINY)
     assert lease.owner is not None
     assert (lease.owner.pid, lease.owner.running) == (process.pid, True)
-    assert lease.reason == "sh -c 'echo started; exec sleep 60'"
+    assert lease.reason == "sh"
     with pytest.raises(BusyError, match=f"process {process.pid}"):
         filled.plan_removal("org/tiny")
 
@@ -78,6 +79,26 @@ def test_online_the_branch_is_held_too(filled: Keep, tiny_repo: Repository) -> N
         with pytest.raises(BusyError):
             filled.plan_removal("org/tiny", commit)
     ended(process)
+
+
+@pytest.mark.parametrize(
+    ("command", "known_by"),
+    [
+        (["/usr/bin/vllm", "serve", "--api-key", "hf_secret"], "vllm"),
+        (["python3.12", "/srv/train.py", "--token=hf_secret"], "python3.12 train.py"),
+        (["python", "-m", "trl.train", "hf_secret"], "python trl.train"),
+        (["bash", "-c", "TOKEN=hf_secret serve"], "bash"),
+        (["env", "TOKEN=hf_secret", "python"], "env"),
+    ],
+)
+def test_everybody_reads_the_reason_so_it_names_no_arguments(
+    filled: Keep, command: list[str], known_by: str
+) -> None:
+    model = named.look(filled.store.layout, filled.hub, "org/tiny")
+    taken = list(named.lease(filled.store.leases, filled.hub, model, command, online=False))
+    assert [lease.reason for lease in taken] == [known_by]
+    files = filled.store.layout.leases.iterdir()
+    assert not any("secret" in file.read_text() for file in files)
 
 
 def test_without_a_model_nothing_is_held(filled: Keep, modelkeep: Modelkeep) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from modelkeep.fs import identity
 from modelkeep.hub import held
@@ -15,7 +16,7 @@ from modelkeep.store.digest import Digest
 from modelkeep.store.layout import StoreLayout
 from modelkeep.store.leases import Lease, Leases
 
-_LONGEST_REASON = 200  # characters of a command line, enough to know it by
+_INTERPRETER = re.compile(r"(?:python|pypy|perl|ruby|node|bash|dash|zsh|sh)[\d.]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ def lease(
     On the commit that is here, and where the process may bring another one, on what was named.
     Wait out the marks afterwards, and see whether the model still stands.
     """
-    owner, reason = identity.current(), shlex.join(command)[:_LONGEST_REASON]
+    owner, reason = identity.current(), _program(command)
     if model.commit is not None:
         name = f"{model.repo}@{model.commit}"
         yield leases.take(name, _digests(hub, model), owner=owner, reason=reason)
@@ -98,6 +99,18 @@ def mark_used(layout: StoreLayout, hub: HubCache, model: NamedModel) -> None:
     """Stamp the last use of everything a model's snapshot holds."""
     for digest in _digests(hub, model):
         uses.stamp(layout.used(digest))
+
+
+def _program(command: Sequence[str]) -> str:
+    """Return what a command is known by to everybody who sees the lease.
+
+    The name of the program, and what it interprets. Never an argument: it may be a secret.
+    """
+    words = [Path(command[0]).name]
+    if _INTERPRETER.fullmatch(words[0]):
+        script = command[2:3] if command[1:2] == ["-m"] else command[1:2]
+        words += [Path(word).name for word in script if not word.startswith("-")]
+    return " ".join(words)
 
 
 def _digests(hub: HubCache, model: NamedModel) -> list[Digest]:
