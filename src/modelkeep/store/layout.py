@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from modelkeep.fs import sharing
 from modelkeep.store.digest import GIT_SHA1, SHA256, Digest
 
 FORMAT = 1
@@ -37,6 +38,10 @@ class StoreLayout:
     def fixed(self) -> list[Path]:
         """Return the directories in which no name ever changes once the store is made."""
         return [self.blobs, *self._sharded()]
+
+    def group_mode(self, folder: Path) -> int:
+        """Return the mode of a directory in the store of a group."""
+        return sharing.FIXED if folder in self.fixed() else sharing.INSIDE
 
     def changing(self) -> list[Path]:
         """Return the directories in which names come and go, shards aside."""

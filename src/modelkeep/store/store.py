@@ -79,11 +79,10 @@ class Store:
         if layout.header.exists():
             return cls.open(directory)
         with explained("creating the store", directory):
-            fixed = layout.fixed()
             for folder in (directory, *layout.directories()):
                 folder.mkdir(parents=True, exist_ok=True)
                 if mode == "group":
-                    sharing.share(folder, sharing.FIXED if folder in fixed else sharing.INSIDE)
+                    sharing.share(folder, layout.group_mode(folder))
         header = {
             "format": FORMAT,
             "id": str(uuid.uuid4()),

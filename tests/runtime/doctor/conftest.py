@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,10 @@ def mended(keep: Keep | Path, check_id: str, **parts: Any) -> list[str]:
     done = mend(examine(subject(keep, **parts), [check]))
     assert [each.error for each in done] == [None] * len(done)
     return [each.does for each in done]
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
 
 
 @pytest.fixture

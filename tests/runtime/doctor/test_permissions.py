@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import stat
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -16,14 +15,10 @@ from modelkeep.keep import Keep
 from modelkeep.runtime.doctor import Status, examine, mend
 from tests.filesystems import as_user, need_root, read_only, tmpfs
 from tests.hub_layout.test_survey import write
-from tests.runtime.doctor.conftest import found, is_ok, mended, subject
+from tests.runtime.doctor.conftest import found, is_ok, mended, mode, subject
 
 STRANGER = 4242
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="gives files away")
-
-
-def mode(path: Path) -> int:
-    return stat.S_IMODE(path.stat().st_mode)
 
 
 @pytest.mark.real

@@ -17,7 +17,7 @@ from modelkeep.fs import clock
 from modelkeep.keep import Keep
 from modelkeep.runtime.doctor import CHECKS, Status, examine
 from modelkeep.store.sweep import DAY_NS
-from tests.runtime.doctor.conftest import found, is_ok, mended, subject
+from tests.runtime.doctor.conftest import found, is_ok, mended, mode, subject
 
 
 def let_days_pass(keep: Keep, monkeypatch: pytest.MonkeyPatch, days: float) -> None:
@@ -38,6 +38,19 @@ def test_missing_folders_are_made(keep: Keep, group_keep: Keep, shared: bool) ->
     mended(which, "keep.folders")
     assert is_ok(which, "keep.folders")
     assert is_ok(which, "keep.modes")
+
+
+def test_a_folder_in_which_no_name_changes_is_made_as_one(group_keep: Keep) -> None:
+    used = group_keep.store.layout.uses
+    shutil.rmtree(used)
+    mended(group_keep, "keep.folders")
+    assert (mode(used), mode(used / "ab")) == (0o2755, 0o2775)
+    assert is_ok(group_keep, "keep.modes")
+
+    used.chmod(0o2775)  # whoever is in the group could put another shard in the place of one
+    assert found(group_keep, "keep.modes").status is Status.FAIL
+    mended(group_keep, "keep.modes")
+    assert mode(used) == 0o2755
 
 
 def test_one_missing_folder_is_one_failure(keep: Keep) -> None:

@@ -75,7 +75,7 @@ class Modes(Check):
             paths = [folder.path for folder in wrong]
             evidence.append(
                 f"{counted(len(wrong), 'folder')} with a mode that stops the group or lets"
-                f" others in: {some(paths)}"
+                f" in whom it should not: {some(paths)}"
             )
         if strange:
             evidence.append(f"{counted(len(strange), 'folder')} of another group: {some(strange)}")
@@ -83,7 +83,7 @@ class Modes(Check):
         return self.bad(
             "; ".join(evidence),
             f"{subject.command('doctor keep --fix')} does what you may; the rest as root:"
-            f" chgrp -R {gid} {top}; find {top} -type d -exec chmod g+rwxs {{}} +",
+            f" chgrp -R {gid} {top}; modelkeep doctor keep --fix --keep {top}",
             *(self._remedy(subject, folder) for folder in wrong if is_mine(folder)),
         )
 
@@ -150,9 +150,9 @@ def _wanted(subject: Subject, folder: Folder) -> int | None:
     mode = folder.mode
     if folder.path == str(subject.directory):
         return None if mode & 0o2070 == 0o2070 and not mode & stat.S_IWOTH else _TOP
-    right = sharing.FIXED if folder.fixed else sharing.INSIDE
-    needed = right & 0o7770
-    return None if mode & needed == needed and not mode & stat.S_IWOTH else right
+    right = subject.layout.group_mode(Path(folder.path))
+    needed, refused = right & 0o7770, ~right & (stat.S_IWGRP | stat.S_IWOTH)
+    return None if mode & needed == needed and not mode & refused else right
 
 
 def give_mode(top: Path, folder: str, mode: int, *, umask_free: bool) -> None:

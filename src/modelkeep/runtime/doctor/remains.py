@@ -38,7 +38,7 @@ class Folders(Check):
         return self.bad(
             f"{counted(len(missing), 'folder')} missing: {some(missing)}",
             subject.command("doctor keep --fix"),
-            *(Remedy(f"make {path}", partial(_make, path, subject.is_group)) for path in missing),
+            *(Remedy(f"make {path}", partial(_make, subject, path)) for path in missing),
         )
 
 
@@ -174,10 +174,10 @@ def _is_stale(lock: _Lock, now: float, *, flock: bool) -> bool:
     return False
 
 
-def _make(path: Path, group: bool) -> None:
+def _make(subject: Subject, path: Path) -> None:
     durable.make_dirs(path)
-    if group:  # a shard lies in a folder that lends it no mode
-        sharing.share(path)
+    if subject.is_group:  # the folder above lends it no mode, or the wrong one
+        sharing.share(path, subject.layout.group_mode(path))
 
 
 def _discard(found: Leftover) -> None:
