@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from modelkeep.errors import BusyError, NotFoundError, UsageError
+from modelkeep.errors import AccessError, BusyError, NotFoundError, UsageError
 from modelkeep.keep import Keep
 from modelkeep.store.verify import verify
 from tests import forks
@@ -135,6 +135,31 @@ def test_absence_notes_and_nameless_blobs_come_along(keep: Keep, a: Path) -> Non
     assert (folder / ".no_exist" / IN_A[0].commit / "adapter_config.json").exists()
     assert pointer.read_bytes() == ONLY_B
     assert standing.read_text() == "by hand"
+
+
+@pytest.mark.parametrize("place", [".no_exist", "snapshots/{commit}/deep", "blobs"])
+def test_nothing_is_written_through_a_link_that_another_user_made(
+    keep: Keep, a: Path, tmp_path: Path, place: str
+) -> None:
+    need_root()
+    repo, commit = a / IN_A[0].folder, IN_A[0].commit
+    (repo / ".no_exist" / commit).mkdir(parents=True)
+    (repo / ".no_exist" / commit / "missing").touch()
+    (repo / "blobs" / "named-by-nobody").write_bytes(b"?")
+    (repo / "snapshots" / commit / "deep/er").mkdir()
+    (repo / "snapshots" / commit / "deep/er/file").symlink_to("../../../../blobs/named-by-nobody")
+    private = tmp_path / "private"
+    private.mkdir()
+    planted = keep.hub.directory / IN_A[0].folder / place.format(commit=commit)
+    planted.parent.mkdir(parents=True)
+    planted.symlink_to(private)
+    os.lchown(planted, 12345, 12345)
+
+    with pytest.raises(AccessError, match="a link that uid 12345 made"):
+        adopt(keep, a, merge=True)
+
+    assert not any(private.iterdir())
+    assert not a.is_symlink()
 
 
 def test_a_cache_without_links_is_merged_too(keep: Keep, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from shlex import quote
@@ -225,15 +226,15 @@ class _Merger:
             pointer = target / "snapshots" / commit / path
             if name is None:
                 if (commit, path) not in cached.plain:
-                    self._bring(folder / "snapshots" / commit / path, pointer)
+                    self._bring(cached.repo, folder / "snapshots" / commit / path, pointer)
             elif Digest.from_etag(name) is None:
-                self._bring(folder / "blobs" / name, target / "blobs" / name)
+                self._bring(cached.repo, folder / "blobs" / name, target / "blobs" / name)
                 if not os.path.lexists(pointer):
-                    durable.make_dirs(pointer.parent)
+                    self._make_folder_of(cached.repo, pointer)
                     pointer.symlink_to("../" * (path.count("/") + 2) + f"blobs/{name}")
 
-    def _bring(self, file: Path, target: Path) -> None:
-        durable.make_dirs(target.parent)
+    def _bring(self, repo: Repo, file: Path, target: Path) -> None:
+        self._make_folder_of(repo, target)
         if file.is_symlink() or os.path.lexists(target):
             return
         try:
@@ -262,9 +263,12 @@ class _Merger:
         for path in walk(top):
             target = self._hub.folder(repo) / _NO_EXIST / path.relative_to(top)
             if not os.path.lexists(target):
-                durable.make_dirs(target.parent)
-                with explained("noting a missing file", target):
-                    target.touch()
+                self._make_folder_of(repo, target)
+                with explained("noting a missing file", target), suppress(FileExistsError):
+                    target.touch(exist_ok=False)  # follows no link
+
+    def _make_folder_of(self, repo: Repo, target: Path) -> None:
+        self._hub.make_folder(repo, *target.parent.relative_to(self._hub.folder(repo)).parts)
 
 
 def _refuse_busy(store: Store, cache: Path) -> None:
