@@ -53,6 +53,7 @@ def test_every_link_heals_at_once_and_the_bad_bytes_are_kept(store: Store, tmp_p
     (kept,) = store.layout.trash.iterdir()
     assert kept.name.endswith(digest.file_name)
     assert kept.read_bytes() == bad
+    assert kept.stat().st_mode & 0o777 == 0o400
 
 
 @pytest.mark.parametrize("size", [0, 10, len(DATA) + 99])

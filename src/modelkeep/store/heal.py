@@ -92,13 +92,14 @@ def _is_good(blob: Path, digest: Digest) -> bool:
 
 
 def keep_bad_bytes(layout: StoreLayout, digest: Digest, path: Path) -> None:
-    """Put a copy of a damaged file into the trash, for whoever wants to look at it.
+    """Put a copy of a damaged file into the trash, for its maker and root alone to look at.
 
+    The file may lie in a private cache, and many can reach the trash of a group.
     NoSpaceError where there is no room; what a failing disk no longer gives back is not kept.
     """
     kept = layout.trash / f"{durable.unique_name()}-{digest.file_name}"
     try:
-        Linker((LinkMode.REFLINK, LinkMode.COPY)).place(path, kept)
+        Linker((LinkMode.REFLINK, LinkMode.COPY)).place(path, kept, mode=0o400)
     except NoSpaceError:
         raise
     except ModelkeepError:
