@@ -8,6 +8,7 @@ import pytest
 
 from modelkeep.keep import Keep
 from modelkeep.runtime.doctor import Status
+from tests.filesystems import public_directory
 from tests.runtime.doctor.conftest import found
 
 
@@ -36,17 +37,32 @@ def test_a_shared_hf_home_is_found(keep: Keep, tmp_path: Path) -> None:
     assert status(keep, "hf_home") is Status.OK
 
 
-def test_a_token_that_others_can_read_is_found(keep: Keep, tmp_path: Path) -> None:
-    token = tmp_path / "token"
-    assert status(keep, "token", HF_HOME=str(tmp_path)) is Status.SKIP
-    token.write_text("hf_secret")
-    token.chmod(0o600)
-    assert status(keep, "token", HF_HOME=str(tmp_path)) is Status.OK
-    token.chmod(0o640)
-    finding = found(keep, "loaders.token", environ={"HF_TOKEN_PATH": str(token)})
-    assert finding.status is Status.FAIL
-    assert f"chmod 600 {token}" in str(finding.fix)
-    assert "hf_secret" not in str(finding)
+def test_a_token_that_others_can_read_is_found(keep: Keep) -> None:
+    with public_directory() as home:
+        token = home / "token"
+        assert status(keep, "token", HF_HOME=str(home)) is Status.SKIP
+        token.write_text("hf_secret")
+        token.chmod(0o600)
+        assert status(keep, "token", HF_HOME=str(home)) is Status.OK
+        token.chmod(0o644)
+        finding = found(keep, "loaders.token", environ={"HF_TOKEN_PATH": str(token)})
+        assert finding.status is Status.FAIL
+        assert "every user of this machine can read the token" in finding.evidence
+        assert f"chmod 600 {token}" in str(finding.fix)
+        assert "hf_secret" not in str(finding)
+
+
+def test_a_token_in_a_closed_home_is_well_whatever_its_mode(keep: Keep) -> None:
+    with public_directory() as public:
+        home = public / "home"
+        home.mkdir(mode=0o700)
+        (home / "token").write_text("hf_secret")
+        (home / "token").chmod(0o644)
+        (public / "link").symlink_to(home / "token")
+        assert status(keep, "token", HF_HOME=str(home)) is Status.OK
+        assert status(keep, "token", HF_TOKEN_PATH=str(public / "link")) is Status.OK
+        home.chmod(0o711)
+        assert status(keep, "token", HF_HOME=str(home)) is Status.FAIL
 
 
 def test_transformers_cache_is_found(keep: Keep) -> None:

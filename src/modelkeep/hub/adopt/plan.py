@@ -10,6 +10,7 @@ from shlex import quote
 from modelkeep.errors import AccessError, UsageError
 from modelkeep.fs import durable
 from modelkeep.fs.links import COPY_BELOW
+from modelkeep.fs.readers import Readers
 from modelkeep.fs.space import allocated_bytes
 from modelkeep.hub.adopt import journal as journals
 from modelkeep.hub.adopt import swap
@@ -17,7 +18,6 @@ from modelkeep.hub.adopt.inventory import Found, Inventory, take_stock
 from modelkeep.hub.adopt.journal import Journal
 from modelkeep.hub.adopt.places import Place
 from modelkeep.hub.adopt.plain import take_stock_of_folder
-from modelkeep.hub.adopt.readers import Readers
 from modelkeep.hub.adopt.share import is_clone
 from modelkeep.hub.settle import Skipped
 from modelkeep.store.digest import Digest

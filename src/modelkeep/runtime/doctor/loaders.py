@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
 from shlex import quote
 
+from modelkeep.fs.readers import NOBODY, Readers
 from modelkeep.runtime.doctor.interface import Check, Finding, Status
 from modelkeep.runtime.doctor.subject import Subject
 from modelkeep.runtime.doctor.words import some
 from modelkeep.runtime.environment import empty_variables, is_shared
 from modelkeep.runtime.places import cache_home, expanded, inside
 from modelkeep.settings import loader_cache
-
-_OTHERS_READ = 0o044
 
 
 class Cache(Check):
@@ -71,16 +71,19 @@ class Token(Check):
     id = "loaders.token"
 
     def look(self, subject: Subject) -> Finding:
-        """Look at the mode of the file; it is not opened."""
+        """Look at the mode of the file and of the folders above it; it is not opened."""
         path = _token_path(subject.environ)
         try:
-            mode = stat.S_IMODE(Path(path).stat().st_mode)
+            status = Path(path).stat()
         except OSError:
             return self.skip(f"no token can be seen at {path}")
-        if not mode & _OTHERS_READ:
-            return self.ok(f"{path} has the mode {mode:04o}")
+        evidence = f"{path} has the mode {stat.S_IMODE(status.st_mode):04o}"
+        above = Readers.of(Path(os.path.realpath(path)).parent)
+        others = above.through(status.st_mode, status.st_gid).beyond([NOBODY])
+        if others is None:
+            return self.ok(f"{evidence}, and no one else gets to it")
         return self.bad(
-            f"{path} has the mode {mode:04o}: others can read the token and act in your name",
+            f"{evidence}: {others} can read the token and act in your name",
             f"chmod 600 {quote(path)}, and replace the token if others were there",
         )
 

@@ -29,7 +29,7 @@ class Readers:
             try:
                 status = place.stat()
             except OSError:
-                return cls(((0, 0),))
+                return NOBODY
             # What passes through a folder needs its x bits: moved to where files have their r bits.
             gates.append(((stat.S_IMODE(status.st_mode) & 0o11) << 2, status.st_gid))
         return cls(tuple(gates))
@@ -57,6 +57,9 @@ class Readers:
                 if name is not None:
                     return f"the group {name}"
         return None
+
+
+NOBODY = Readers(((0, 0),))
 
 
 def _shared(gid: int) -> str | None:
