@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from modelkeep.sizes import parse_size
+from modelkeep.sizes import as_option, parse_size
 from modelkeep.times import parse_age
 
 
@@ -24,6 +24,11 @@ from modelkeep.times import parse_age
 )
 def test_sizes_are_decimal_unless_they_say_otherwise(text: str, size: int) -> None:
     assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("size", [0, 999_999, 10**6, 1_260_000_001, 5 * 10**12 - 1])
+def test_as_an_option_a_size_is_never_rounded_up(size: int) -> None:
+    assert size - 10**6 < parse_size(as_option(size)) <= size
 
 
 @pytest.mark.parametrize("text", ["", "GB", "-1G", "1X", "1iB", "1 G B", "1e9", "12 GBs"])

@@ -129,9 +129,13 @@ def test_a_budget_is_compared_with_the_store_and_the_disk(keep: Keep, tmp_path: 
     settings.write_text('budget = "50 kB"\n')
     over = found(keep, "keep.budget")
     assert over.status is Status.WARN
-    assert "gc --keep-under 50.0kB" in str(over.fix)
+    assert "gc --keep-under 50000" in str(over.fix)
     settings.write_text('budget = "100 MB"\n')
     assert is_ok(keep, "keep.budget")
+    # What processes left counts, too: gc and pull say so of a keep that is over its budget.
+    (keep.store.layout.trash / "left").write_bytes(b"w" * 2_000_000)
+    settings.write_text('budget = "1.26 MB"\n')
+    assert "gc --keep-under 1MB" in str(found(keep, "keep.budget").fix)
     settings.write_text('budget = "1000 PB"\n')
     assert "free on the disk" in found(keep, "keep.budget").evidence
 

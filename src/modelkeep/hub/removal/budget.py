@@ -11,11 +11,11 @@ from modelkeep.hub.progress import Progress
 from modelkeep.hub.removal import collect
 from modelkeep.hub.removal.evict import Wish
 from modelkeep.hub.removal.remove import RemovedItem
+from modelkeep.sizes import as_option
 from modelkeep.store.store import Store
 
 # What was planned may be in use by the time it should go; then something else goes.
 _ROUNDS = 3
-_MB = 10**6
 
 
 class Budget:
@@ -69,9 +69,7 @@ class Budget:
     ) -> None:
         if needed > self._limit:
             raise self._refusal(needed, doing, None, "raise `budget` in keep.toml")
-        goal = self._limit - needed
-        text = f"{goal // _MB}MB" if goal >= _MB else str(goal)  # never rounded up
-        by_hand = f"make room: modelkeep gc --keep-under {text}"
+        by_hand = f"make room: modelkeep gc --keep-under {as_option(self._limit - needed)}"
         if not self._evict:
             raise self._refusal(
                 needed,

@@ -10,10 +10,11 @@ from shlex import quote
 from modelkeep.errors import AccessError, ModelkeepError
 from modelkeep.fs import accounts
 from modelkeep.fs.oserrors import explained
-from modelkeep.fs.space import allocated_bytes, readable
+from modelkeep.fs.space import readable
 from modelkeep.runtime.doctor.interface import Check, Finding, Status
 from modelkeep.runtime.doctor.subject import Subject
 from modelkeep.settings import KEEP_FILE, read_keep_settings
+from modelkeep.sizes import as_option
 from modelkeep.store.store import Store
 
 
@@ -147,15 +148,19 @@ class Budget(Check):
     severity = Status.WARN
 
     def look(self, subject: Subject) -> Finding:
-        """Add the store up."""
+        """Add up what counts for pulls and gc, too."""
         budget = subject.settings.budget
         if budget is None:
             return self.skip("keep.toml sets no budget")
-        used = sum(allocated_bytes(status) for _, status in subject.store.blobs())
+        from modelkeep.hub.removal import collect
+        from modelkeep.hub.removal.evict import Wish
+
+        subject.scratch  # noqa: B018 - a reader cannot ask the file system for the time
+        plan = collect.plan(subject.store, subject.hub, Wish(keep_under=budget))
+        used = plan.bytes_used
         evidence = f"{readable(used)} of {readable(budget)} used"
         if used > budget:
-            goal = readable(budget).replace(" ", "")
-            return self.bad(evidence, subject.command(f"gc --keep-under {goal}"))
+            return self.bad(evidence, subject.command(f"gc --keep-under {as_option(budget)}"))
         disk = os.statvfs(subject.directory)
         room = disk.f_bavail * disk.f_frsize
         if budget - used > room:
