@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from modelkeep.errors import ModelkeepError
-from modelkeep.fs import durable, oserrors, sharing
+from modelkeep.fs import durable, folders, oserrors, sharing
 from modelkeep.fs.oserrors import explained
 from modelkeep.fs.syncpoint import reach
 from modelkeep.hub import tree
@@ -87,7 +87,7 @@ class HubCache:
         refs = self.folder(repo) / "refs"
         found = {}
         with explained("looking at a repo", refs):
-            for base, _, names in os.walk(refs, onerror=_unless_gone):
+            for base, _, names in os.walk(refs, onerror=unless_gone):
                 for name in names:
                     path = Path(base, name)
                     try:
@@ -121,23 +121,44 @@ class HubCache:
             return None
 
     def snapshot_files(self, repo: Repo, commit: str) -> dict[str, Path]:
-        """Return the files of a snapshot by their path in the repo, dangling links left out."""
+        """Return the files of a snapshot by their path in the repo, dangling links left out.
+
+        AccessError where a folder of it is closed to the caller.
+        """
         top = self.snapshot(repo, commit)
         found = {}
-        for base, _, names in os.walk(top):
-            for name in names:
-                path = Path(base, name)
-                if path.exists():
-                    found[path.relative_to(top).as_posix()] = path
+        with explained("looking at a revision", top):
+            for base, _, names in os.walk(top, onerror=unless_gone):
+                for name in names:
+                    path = Path(base, name)
+                    if path.exists():
+                        found[path.relative_to(top).as_posix()] = path
         return dict(sorted(found.items()))
 
+    def pointers(self, repo: Repo, commit: str) -> dict[str, str]:
+        """Return the links of a snapshot, by their path in the repo: the names they end in.
+
+        Those of blobs, dangling or not. AccessError as for `snapshot_files`.
+        """
+        top = f"{self.snapshot(repo, commit)}"
+        found = {}
+        with explained("looking at a revision", Path(top)):
+            for path in folders.walk(top)[0]:
+                with suppress(FileNotFoundError, NotADirectoryError):  # a removal was quicker
+                    found[path] = os.path.basename(os.readlink(f"{top}/{path}"))  # noqa: PTH115, PTH119 - many
+        return found
+
     def missing(self, repo: Repo, commit: str) -> list[TreeFile] | None:
-        """Return the files a snapshot lacks; None where nobody noted what it should hold."""
+        """Return the files a snapshot lacks; None where nobody noted what it should hold.
+
+        AccessError as for `snapshot_files`.
+        """
         files = self.tree(repo, commit)
         if files is None:
             return None
         top = self.snapshot(repo, commit)
-        return [file for file in files if not (top / file.path).exists()]
+        with explained("looking at a revision", top):
+            return [file for file in files if not (top / file.path).exists()]
 
     def write_snapshot(self, repo: Repo, commit: str, files: Iterable[TreeFile]) -> None:
         """Make the files of a commit stand in their snapshot, as links to blobs that are there.
@@ -236,7 +257,8 @@ class HubCache:
         return True
 
 
-def _unless_gone(error: OSError) -> None:
+def unless_gone(error: OSError) -> None:
+    """Raise what keeps `os.walk` out of a folder, unless that was removed meanwhile."""
     if not isinstance(error, FileNotFoundError | NotADirectoryError):
         raise error
 

@@ -28,18 +28,26 @@ class Held:
 
 def find(hub: HubCache, repo: Repo, revision: str | None) -> Held:
     """Return what is there of a revision, the default one for None; NotFoundError for nothing."""
-    commit = hub.resolve(repo, revision or DEFAULT_REVISION)
-    if commit is None:
-        missing = f"`{repo}`" if revision is None else f"`{repo}@{revision}`"
-        raise NotFoundError(
-            f"{missing} is not in the keep",
-            hint=f"get it: modelkeep pull {repo}" + (f"@{revision}" if revision else ""),
-        )
+    commit = resolved(hub, repo, revision)
     tree = hub.tree(repo, commit) or ()
     lacking = {file.path for file in hub.missing(repo, commit) or ()}
     refs = tuple(ref for ref, held in hub.refs(repo).items() if held == commit)
     files = tuple(file for file in tree if file.path not in lacking)
     return Held(repo, commit, refs, tree, files)
+
+
+def resolved(hub: HubCache, repo: Repo, revision: str | None) -> str:
+    """Return the commit of a revision, the default one for None; NotFoundError as of `find`."""
+    commit = hub.resolve(repo, revision or DEFAULT_REVISION)
+    if commit is None:
+        raise not_here(repo, revision)
+    return commit
+
+
+def not_here(repo: Repo, revision: str | None = None) -> NotFoundError:
+    """Return the error for who asked for what the keep does not have."""
+    name = f"{repo}@{revision}" if revision else str(repo)
+    return NotFoundError(f"`{name}` is not in the keep", hint=f"get it: modelkeep pull {name}")
 
 
 def is_complete(layout: StoreLayout, hub: HubCache, repo: Repo, commit: str) -> bool:

@@ -10,6 +10,8 @@ import os
 from dataclasses import dataclass
 
 from modelkeep.errors import AccessError
+from modelkeep.fs.folders import entries as entries
+from modelkeep.fs.folders import walk as walk
 from modelkeep.fs.oserrors import explained
 from modelkeep.fs.reading import read_small
 from modelkeep.hub import tree
@@ -71,31 +73,6 @@ def is_finished(name: str) -> bool:
     """Tell whether a name among blobs is one: clients, and we, write there under other names."""
     # `tmp_`: for a moment, a client's look at what its umask does.
     return not name.startswith((".", "tmp_")) and not name.endswith(".incomplete")
-
-
-def walk(top: str) -> tuple[list[str], dict[str, os.DirEntry[str]]]:
-    """Return the paths of all links below a folder, and the files that are no links."""
-    links: list[str] = []
-    others: dict[str, os.DirEntry[str]] = {}
-    prefixes = [""]
-    while prefixes:
-        prefix = prefixes.pop()
-        found = entries(f"{top}/{prefix}")
-        links += [prefix + entry.name for entry in found if entry.is_symlink()]
-        for entry in [entry for entry in found if not entry.is_symlink()]:
-            if entry.is_dir():
-                prefixes.append(f"{prefix}{entry.name}/")
-            else:
-                others[prefix + entry.name] = entry
-    return links, others
-
-
-def entries(directory: str) -> list[os.DirEntry[str]]:
-    """Return what stands in a folder; nothing where there is none."""
-    try:
-        return list(os.scandir(directory))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
 
 
 def _scan(hub: HubCache, repo: Repo) -> ScannedRepo:

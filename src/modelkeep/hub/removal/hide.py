@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from modelkeep.errors import AccessError
 from modelkeep.fs import durable, oserrors
 from modelkeep.fs.oserrors import explained
 from modelkeep.fs.space import allocated_bytes
@@ -81,7 +82,7 @@ def give_up(store: Store, hub: HubCache, repo: Repo, names: Iterable[str]) -> in
     """Remove blobs from a repo's folder; return the bytes that only these names held.
 
     One stays while a snapshot points to it, or a lease on the repo is on its content: a pull that
-    has begun since may count on it.
+    has begun since may count on it. All stay where a snapshot is closed to the caller.
     """
     names = list(names)
     freed = 0
@@ -92,7 +93,10 @@ def give_up(store: Store, hub: HubCache, repo: Repo, names: Iterable[str]) -> in
                 break
             held = {digest.etag for lease in leases.named(str(repo)) for digest in lease.digests}
             # Looked at after the leases: a pull gives up its lease when its snapshot stands.
-            held |= pointed(hub, repo, hub.commits(repo))
+            try:
+                held |= pointed(hub, repo, hub.commits(repo))
+            except AccessError:
+                break
             reach("remove:looked")
             for name in names[start : start + _LOT]:
                 if name not in held and mark.holds():
@@ -121,13 +125,8 @@ def remove_folder(store: Store, hub: HubCache, repo: Repo) -> None:
 
 
 def pointed(hub: HubCache, repo: Repo, commits: Iterable[str]) -> frozenset[str]:
-    """Return the names of the blobs that snapshots point to."""
-    return frozenset(
-        path.readlink().name
-        for commit in commits
-        for path in hub.snapshot(repo, commit).rglob("*")
-        if path.is_symlink()
-    )
+    """Return the names of the blobs that snapshots point to; AccessError where one is closed."""
+    return frozenset(name for commit in commits for name in hub.pointers(repo, commit).values())
 
 
 def is_own(status: os.stat_result) -> bool:

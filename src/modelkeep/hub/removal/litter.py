@@ -7,15 +7,16 @@ removal or a pull that was killed.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from modelkeep.errors import AccessError
 from modelkeep.fs.openfiles import still_open
 from modelkeep.hub.cache import HubCache
+from modelkeep.hub.removal.hide import pointed
 from modelkeep.hub.repo import Repo
-from modelkeep.hub.scan import ScannedRepo, walk
+from modelkeep.hub.scan import ScannedRepo
 from modelkeep.store.digest import Digest
 from modelkeep.store.inventory import Inventory
 from modelkeep.store.marks import condemned
@@ -86,8 +87,11 @@ def remove_blob(store: Store, hub: HubCache, repo: Repo, found: Leftover) -> str
             return "another collector is working on it"
         if reason := store.leases.protects(digest):
             return reason
-        if digest.etag in _pointed(hub, repo):
-            return "it is used again"
+        try:
+            if digest.etag in pointed(hub, repo, hub.commits(repo)):
+                return "it is used again"
+        except AccessError as error:
+            return error.message
         return discard(found, needed=lambda _: not mark.holds())
 
 
@@ -116,7 +120,7 @@ def _unpointed(hub: HubCache, scanned: ScannedRepo, inventory: Inventory) -> Ite
     }
     if not doubtful or not scanned.revisions:
         return []
-    doubtful -= _pointed(hub, scanned.repo)  # notes may be wrong
+    doubtful -= pointed(hub, scanned.repo, hub.commits(scanned.repo))  # notes may be wrong
     return look_into(
         hub.folder(scanned.repo) / "blobs",
         kind="leftover",
@@ -124,16 +128,6 @@ def _unpointed(hub: HubCache, scanned: ScannedRepo, inventory: Inventory) -> Ite
         reason=_UNUSED,
         chosen=doubtful.__contains__,
     )
-
-
-def _pointed(hub: HubCache, repo: Repo) -> set[str]:
-    """Return the names of all blobs that snapshots of a repo point to, as the links say it."""
-    found = set()
-    for commit in hub.commits(repo):
-        top = f"{hub.snapshot(repo, commit)}"
-        links, _ = walk(top)
-        found |= {os.path.basename(os.readlink(f"{top}/{path}")) for path in links}  # noqa: PTH115, PTH119 - many
-    return found
 
 
 def _empty(hub: HubCache, scanned: ScannedRepo, now_ns: int) -> Iterable[tuple[Repo, str | None]]:

@@ -17,7 +17,7 @@ from modelkeep.errors import ModelkeepError
 from modelkeep.fs.links import COPY_BELOW
 from modelkeep.fs.oserrors import explained
 from modelkeep.hub import held, scan
-from modelkeep.hub.cache import HubCache
+from modelkeep.hub.cache import HubCache, unless_gone
 from modelkeep.hub.repo import Repo
 from modelkeep.store.digest import Digest
 from modelkeep.store.report import Copy, Unverifiable
@@ -55,8 +55,7 @@ def gather(store: Store, hub: HubCache, named: Sequence[tuple[Repo, str | None]]
         if revision is None and hub.commits(repo):
             gatherer.add_repo(repo)
         else:
-            commit = held.find(hub, repo, revision).commit
-            gatherer.add_blobs(repo, gatherer.add_snapshot(repo, commit))
+            gatherer.add_revision(repo, held.resolved(hub, repo, revision))
     gatherer.add_other_caches(store)
     return gatherer.checks
 
@@ -119,12 +118,26 @@ class _Gatherer:
             return
         self.add_blobs(repo, paths)
 
+    def add_revision(self, repo: Repo, commit: str) -> None:
+        """Add a snapshot of a repo, and the blobs it points to."""
+        try:
+            with explained("looking at a revision", self._hub.snapshot(repo, commit)):
+                paths = self.add_snapshot(repo, commit)
+        except ModelkeepError as error:
+            top = f"{self._hub.snapshot(repo, commit)}"
+            self.checks.unverifiable.append(Unverifiable(None, top, error.message))
+            return
+        self.add_blobs(repo, paths)
+
     def add_snapshot(self, repo: Repo, commit: str) -> set[Path]:
-        """Return what a snapshot's links point to; add its files that are no links."""
+        """Return what a snapshot's links point to; add its files that are no links.
+
+        OSError where a folder of it is closed to the caller.
+        """
         top = self._hub.snapshot(repo, commit)
         noted = {file.path: file.digest for file in self._hub.tree(repo, commit) or ()}
         pointed = set()
-        for base, _, names in os.walk(top):
+        for base, _, names in os.walk(top, onerror=unless_gone):
             for path in (Path(base, name) for name in names):
                 if path.is_symlink():
                     pointed.add(Path(os.path.normpath(path.parent / path.readlink())))
