@@ -8,6 +8,7 @@ from typing import Protocol
 import pytest
 
 from modelkeep.fs.clock import now_ns
+from modelkeep.hub.removal import collect
 from modelkeep.store import inventory, sweep
 from modelkeep.store.sweep import DAY_NS
 
@@ -21,7 +22,7 @@ def stopped_clock(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Later:
 
     def pass_by(days: float) -> None:
         moment = now_ns(folder) + int(days * DAY_NS)
-        for module in (sweep, inventory):
+        for module in (sweep, inventory, collect):
             monkeypatch.setattr(module, "now_ns", lambda _: moment)
 
     return pass_by

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from modelkeep.errors import NotFoundError
+from modelkeep.errors import AccessError, NotFoundError
+from modelkeep.fs.clock import now_ns
 from modelkeep.hub.cache import HubCache
 from modelkeep.hub.progress import Progress
 from modelkeep.hub.removal import candidates, litter, remove
@@ -17,7 +18,7 @@ from modelkeep.hub.removal.evict import Evicted, Eviction, Wish, choose
 from modelkeep.hub.removal.litter import Litter
 from modelkeep.hub.removal.remove import KeptItem, Removal, RemovalPlan, RemovedItem
 from modelkeep.hub.repo import Repo
-from modelkeep.hub.scan import scan_all
+from modelkeep.hub.scan import ScannedRepo, scan, scan_all
 from modelkeep.store import ballast, garbage, inventory
 from modelkeep.store.garbage import Garbage, Kept
 from modelkeep.store.inventory import Unused
@@ -28,6 +29,8 @@ from modelkeep.times import utc_text
 
 # Revisions that go together: enough to read the references rarely, few enough to tell how it goes.
 _LOT = 256
+
+_Chosen = tuple[Repo, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,36 +149,69 @@ def execute(
 def _remove_revisions(
     store: Store, hub: HubCache, plan: CollectionPlan, kept: list[Kept], progress: Progress
 ) -> Iterator[Removal]:
-    """Remove what was chosen in lots: each lot reads the references once, and then tells."""
-    going: list[tuple[Repo, str | None]] = list(plan.litter.empty)
-    sizes = {}
-    for each in plan.evicted:
-        candidate = each.candidate
-        used = store.last_used(candidate.telling) if candidate.telling else None
-        if used is not None and used > plan.made_at:
-            kept.append(Kept(candidate.name, "it was used just now", each.bytes))
+    """Remove what was chosen in lots: each lot reads the references once, and then tells.
+
+    What is in use by now goes to `kept`.
+    """
+    going: list[_Chosen] = list(plan.litter.empty)
+    sizes: dict[_Chosen, int] = {}
+    for evicted in plan.evicted:
+        candidate = evicted.candidate
+        last = store.last_used(candidate.telling) if candidate.telling else None
+        if last is not None and last > plan.made_at:
+            kept.append(Kept(candidate.name, "it was used just now", evicted.bytes))
         else:
             going.append((candidate.repo, candidate.commit))
-            sizes[candidate.repo, candidate.commit] = each.bytes
+            sizes[going[-1]] = evicted.bytes
     for start in range(0, len(going), _LOT):
         lot = going[start : start + _LOT]
-        yield remove.execute(store, hub, _planned(store, hub, lot))
-        for repo, commit in lot:
-            progress.advanced(sizes.get((repo, commit or ""), 0))
+        used = _in_use(store, hub, lot, plan.litter)
+        kept += [Kept(_name(*each), why, sizes.get(each, 0)) for each, why in used.items()]
+        yield remove.execute(
+            store, hub, _planned(store, hub, [each for each in lot if each not in used])
+        )
+        for each in lot:
+            progress.advanced(sizes.get(each, 0))
 
 
-def _planned(store: Store, hub: HubCache, chosen: Iterable[tuple[Repo, str | None]]) -> RemovalPlan:
+def _in_use(
+    store: Store, hub: HubCache, chosen: Iterable[_Chosen], planned: Litter
+) -> dict[_Chosen, str]:
+    """Return those that a client has begun to use since the plan was made, and why they stay."""
+    now = now_ns(store.layout.tmp)
+    scans: dict[Repo, ScannedRepo] = {}
+    used: dict[_Chosen, str] = {}
+    for repo, commit in (each for each in chosen if _is_there(hub, *each)):
+        try:
+            if repo not in scans:
+                scans[repo] = scan(hub, repo)
+        except AccessError as error:
+            used[repo, commit] = error.message
+            continue
+        scanned = scans[repo]
+        if reason := litter.why_busy(hub, scanned, now):
+            used[repo, commit] = reason
+        elif (repo, commit) in planned.empty and not litter.is_empty(hub, scanned, commit, now):
+            used[repo, commit] = "it is used again"
+    return used
+
+
+def _planned(store: Store, hub: HubCache, chosen: Iterable[_Chosen]) -> RemovalPlan:
     """Plan the removal of those that are still there."""
     while True:
-        there = [
-            (repo, commit)
-            for repo, commit in chosen
-            if (hub.snapshot(repo, commit) if commit else hub.folder(repo)).is_dir()
-        ]
+        there = [each for each in chosen if _is_there(hub, *each)]
         try:
             return remove.plan(store, hub, there)
         except NotFoundError:
             continue  # another removal was quicker
+
+
+def _is_there(hub: HubCache, repo: Repo, commit: str | None) -> bool:
+    return (hub.snapshot(repo, commit) if commit else hub.folder(repo)).is_dir()
+
+
+def _name(repo: Repo, commit: str | None) -> str:
+    return f"{repo}@{commit}" if commit else str(repo)
 
 
 def _dead(found: Litter, now_ns: int) -> Litter:
@@ -201,8 +237,9 @@ def _leftover_item(found: Leftover) -> RemovedItem:
 
 
 def _empty_item(repo: Repo, commit: str | None) -> RemovedItem:
-    name = f"{repo}@{commit}" if commit else str(repo)
-    return RemovedItem("snapshot", name, 0, "begun more than a day ago, and empty", None)
+    return RemovedItem(
+        "snapshot", _name(repo, commit), 0, "begun more than a day ago, and empty", None
+    )
 
 
 def _lease_item(lease: Lease) -> RemovedItem:

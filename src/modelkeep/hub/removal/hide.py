@@ -41,7 +41,7 @@ def hide(
     aside: dict[str, Path] = {}
     with announced(store.layout) as mark, explained("removing", folder):
         leases = store.leases.look()
-        for commit in commits:
+        for commit in commits or ("",):  # a folder without snapshots may be held, too
             if hold := hold_on(hub, leases, repo, commit):
                 return hold.reason
         stood_for = hub.refs(repo)

@@ -25,6 +25,7 @@ from modelkeep.store.sweep import DAY_NS, Leftover, discard, look_into
 
 _UNFINISHED = ".incomplete"
 _UNUSED = "no revision has it"
+_AWAY = "its folder is a link to another place"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +53,11 @@ def find(hub: HubCache, scans: Iterable[ScannedRepo], inventory: Inventory) -> L
     busy: dict[Repo, str] = {}
     for scanned in scans:
         repo = scanned.repo
-        if hub.leads_away(repo):
-            busy[repo] = "its folder is a link to another place"
+        if reason := why_busy(hub, scanned, inventory.now_ns):
+            busy[repo] = reason
+        if reason == _AWAY:
             continue
         downloads = _downloads(hub, scanned)
-        if any(not each.is_dead(inventory.now_ns) for each in downloads):
-            busy[repo] = "a client may be downloading it"
         files += [*hub.leftovers(repo, in_blobs=bool(scanned.unfinished)), *downloads]
         blobs += ((repo, each) for each in _unpointed(hub, scanned, inventory))
         empty += _empty(hub, scanned, inventory.now_ns)
@@ -68,6 +68,20 @@ def find(hub: HubCache, scans: Iterable[ScannedRepo], inventory: Inventory) -> L
         tuple((repo, commit) for repo, commit in empty if repo not in busy),
         busy,
     )
+
+
+def why_busy(hub: HubCache, scanned: ScannedRepo, now_ns: int) -> str | None:
+    """Tell why nothing of a repo may go: a client may be at work in it, or it is not the keep's."""
+    if hub.leads_away(scanned.repo):
+        return _AWAY
+    if any(not each.is_dead(now_ns) for each in _downloads(hub, scanned)):
+        return "a client may be downloading it"
+    return None
+
+
+def is_empty(hub: HubCache, scanned: ScannedRepo, commit: str | None, now_ns: int) -> bool:
+    """Tell whether a snapshot, or for None the whole repo, was begun long ago and holds nothing."""
+    return any(commit == found for _, found in _empty(hub, scanned, now_ns))
 
 
 def remove_file(found: Leftover) -> str | None:

@@ -57,6 +57,11 @@ class RepoRemoval:
     whole_repo: bool
     blobs: tuple[str, ...]
 
+    @property
+    def names(self) -> list[str]:
+        """What goes, as a person may name it."""
+        return [f"{self.repo}@{commit}" for commit in self.commits] or [str(self.repo)]
+
 
 @dataclass(frozen=True, slots=True)
 class RemovalPlan:
@@ -140,7 +145,7 @@ def execute(store: Store, hub: HubCache, plan: RemovalPlan) -> Removal:
     going = []
     for part in plan.repos:
         if reason := hide(store, hub, part.repo, part.commits, part.refs):
-            kept += [KeptItem(f"{part.repo}@{commit}", reason) for commit in part.commits]
+            kept += [KeptItem(name, reason) for name in part.names]
         else:
             going.append(part)
     freed = pending = 0
@@ -161,7 +166,7 @@ def execute(store: Store, hub: HubCache, plan: RemovalPlan) -> Removal:
             # Last: as long as it stands, the same command finds what is left to do.
             remove_folder(store, hub, part.repo)
     kept += [KeptItem(f"{count} blob(s)", reason) for reason, count in reasons.most_common()]
-    gone = {f"{part.repo}@{commit}" for part in going for commit in part.commits}
+    gone = {name for part in going for name in part.names}
     return Removal(
         remove=tuple(item for item in plan.remove if item.name in gone),
         kept=tuple(kept),
