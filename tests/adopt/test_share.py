@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -18,7 +16,6 @@ from tests.adopt.conftest import COMMON, CONTENTS, IN_A, IN_B, ONLY_A, ONLY_B
 from tests.adopt.support import adopt, loads, noted, shares_nothing, undo
 from tests.caches import Revision, digest, disk_bytes, etag, picture, write
 from tests.filesystems import bind, need_root, public_directory
-from tests.models import random_bytes
 
 
 def test_two_caches_end_up_with_each_content_once(keep: Keep, a: Path, b: Path) -> None:
@@ -86,76 +83,6 @@ def test_an_adopted_cache_is_not_hashed_again(
     assert [one.bytes_shared for one in again] == [5_000_000, 5_000_000]
     assert set(keep.store.layout.journals.iterdir()) == known
     assert [picture(part) for part in parts] == before
-
-
-def test_undo_gives_both_back_bit_for_bit(keep: Keep, a: Path, b: Path) -> None:
-    before = [picture(a), picture(b)]
-    adopt(keep, a, b)
-
-    undo(keep, a, b)
-
-    assert [picture(a), picture(b)] == before
-    assert shares_nothing(keep, a)
-    assert shares_nothing(keep, b)
-    assert [root.id for root in keep.store.roots] == ["hub"]
-    with pytest.raises(NotFoundError):
-        keep.plan_undo()
-
-
-def test_undo_alone_means_the_latest(keep: Keep, a: Path, b: Path) -> None:
-    before = picture(b)
-    adopt(keep, a)
-    after_a = picture(a)
-    adopt(keep, b)
-
-    (undone,) = undo(keep)
-
-    assert undone.cache == b
-    assert picture(b) == before
-    assert picture(a) == after_a
-
-
-def test_undo_goes_back_over_several_adoptions(keep: Keep, a: Path) -> None:
-    before = picture(a)
-    adopt(keep, a)
-    later = Revision("org/later", {"model.safetensors": random_bytes(1_500_000, 9)})
-    write(a, later)
-    with_later = picture(a / later.folder)
-    adopt(keep, a)
-
-    assert len(undo(keep, a)) == 2
-
-    assert picture(a / later.folder) == with_later
-    shutil.rmtree(a / later.folder)
-    os.utime(a, ns=(1, before.paths["."][-1]))  # type: ignore[arg-type]
-    assert picture(a) == before
-
-
-def test_names_of_one_inode_stay_names_of_one_inode(keep: Keep, tmp_path: Path) -> None:
-    cache = write(tmp_path / "c", IN_A[0], Revision("org/x", {"model.safetensors": COMMON}))
-    first, second = cache.glob(f"*/blobs/{etag(COMMON)}")
-    second.unlink()
-    second.hardlink_to(first)
-    before = picture(cache)
-    adopt(keep, cache)
-
-    undo(keep, cache)
-
-    assert picture(cache) == before
-    assert first.samefile(second)
-
-
-def test_what_was_removed_or_replaced_since_is_told_and_left(keep: Keep, a: Path) -> None:
-    adopt(keep, a)
-    first, second = (next(a.glob(f"*/blobs/{etag(data)}")) for data in (COMMON, ONLY_A))
-    first.unlink()
-    second.unlink()
-    second.write_bytes(ONLY_A)
-
-    (undone,) = undo(keep, a)
-
-    assert {Path(left.path) for left in undone.skipped} == {first, second}
-    assert not first.exists()
 
 
 def test_sources_say_where_a_content_can_be_fetched_again(
@@ -358,19 +285,6 @@ def test_a_plain_folder_shares_nothing_that_is_edited_in_place(keep: Keep, tmp_p
         assert not list(keep.store.blobs())
     with pytest.raises(UsageError):
         keep.plan_adoption([folder], merge=True)
-
-
-def test_damaged_bytes_are_not_given_back(keep: Keep, a: Path) -> None:
-    adopt(keep, a)
-    blob = keep.store.path(digest(ONLY_A))
-    blob.chmod(0o644)
-    blob.write_bytes(b"\0" + ONLY_A[1:])
-
-    (plan,) = keep.plan_undo([a])
-    with pytest.raises(NotFoundError, match="damaged") as caught:
-        keep.undo(plan)
-
-    assert "verify --repair" in str(caught.value.hint)
 
 
 def test_an_edited_file_of_a_plain_folder_is_no_finding(keep: Keep, tmp_path: Path) -> None:

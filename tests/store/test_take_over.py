@@ -11,6 +11,7 @@ import pytest
 from modelkeep.errors import CorruptError
 from modelkeep.store.digest import hash_bytes
 from modelkeep.store.store import Store
+from modelkeep.store.taking import Outcome, take
 from tests import forks
 from tests.filesystems import need_root, tmpfs
 from tests.store.support import SOURCE
@@ -92,6 +93,28 @@ def test_a_file_that_is_being_written_is_left(store: Store, file: Path) -> None:
         assert child.result() is False
 
     assert not store.has(DIGEST)
+
+
+@pytest.mark.parametrize("step", ["hashed", "sealed"])
+def test_what_stands_under_its_temporary_name_meanwhile_is_left(
+    store: Store, file: Path, tmp_path: Path, step: str
+) -> None:
+    private = tmp_path / "private"
+    private.write_bytes(b"of the same user")
+    private.chmod(0o600)
+    file.write_bytes(DATA + b"!")
+    file.chmod(0o640)
+    child = forks.start(lambda: take(store, file, DIGEST).outcome, sync=f"stop:take_over:{step}")
+    child.stopped()
+    (temporary,) = (path for path in store.layout.tmp.iterdir() if path.is_file())
+    temporary.unlink()
+    temporary.symlink_to(private)
+    child.resume()
+
+    assert child.result() is Outcome.CORRUPT
+
+    assert stat.S_IMODE(private.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
 
 
 @pytest.mark.real

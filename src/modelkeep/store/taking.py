@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modelkeep.fs import durable, oserrors
+from modelkeep.fs import durable, oserrors, scanning
 from modelkeep.fs.oserrors import explained
 from modelkeep.fs.syncpoint import reach
 from modelkeep.store.digest import Digest, hash_file
@@ -73,40 +73,45 @@ def take(
         why = f"{oserrors.name(error)}: no hard link from it into the keep"
         return Taken(Outcome.OUT_OF_REACH, why)
     try:
-        taken = _take(store, temporary, before, digest, source, xet_hash, progress)
-        if taken.outcome in (Outcome.CORRUPT, Outcome.CHANGED):
-            temporary.chmod(stat.S_IMODE(before.st_mode))
-        return taken
+        # Others may rename in `tmp`, so that from here on the open file counts, and not its name.
+        with (
+            explained("hashing", temporary),
+            scanning.opened(temporary, follow=False) as descriptor,
+        ):
+            if not os.path.samestat(os.fstat(descriptor), before):
+                return Taken(Outcome.CHANGED, "another file took its place")
+            had = store.has_sound(digest)
+            try:
+                if not had:
+                    durable.seal(descriptor)
+                    reach("take_over:sealed")
+                taken = _hashed(descriptor, before, digest, progress)
+            except BaseException:
+                durable.set_mode(descriptor, stat.S_IMODE(before.st_mode))
+                raise
+            if taken is not None:
+                durable.set_mode(descriptor, stat.S_IMODE(before.st_mode))
+                return taken
+        if had:
+            return Taken(Outcome.HELD)
+        new = store.publish(temporary, digest, source=source, xet_hash=xet_hash, verified=True)
+        return Taken(Outcome.TAKEN if new else Outcome.HELD)
     finally:
         durable.remove(temporary)
 
 
-def _take(
-    store: Store,
-    temporary: Path,
+def _hashed(
+    descriptor: int,
     before: os.stat_result,
     digest: Digest,
-    source: Source | None,
-    xet_hash: str | None,
     progress: Callable[[int], None] | None,
-) -> Taken:
-    had = store.has_sound(digest)
-    if not had:
-        durable.seal(temporary)
-        reach("take_over:sealed")
-    try:
-        with explained("hashing", temporary):
-            found, size = hash_file(temporary, digest.algorithm, progress=progress)
-    except BaseException:
-        temporary.chmod(stat.S_IMODE(before.st_mode))
-        raise
+) -> Taken | None:
+    """Hash a file; return why it is refused, None where its bytes are what they should be."""
+    found, size = hash_file(descriptor, digest.algorithm, progress=progress)
     reach("take_over:hashed")
-    after = temporary.stat()
+    after = os.fstat(descriptor)
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         return Taken(Outcome.CHANGED, "it changed while it was hashed")
     if found != digest:
         return Taken(Outcome.CORRUPT, f"its bytes are {found} ({size} bytes)", found)
-    if had:
-        return Taken(Outcome.HELD)
-    new = store.publish(temporary, digest, source=source, xet_hash=xet_hash, verified=True)
-    return Taken(Outcome.TAKEN if new else Outcome.HELD)
+    return None

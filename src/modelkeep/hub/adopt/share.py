@@ -25,7 +25,7 @@ from modelkeep.fs.oserrors import explained
 from modelkeep.fs.space import allocated_bytes
 from modelkeep.fs.syncpoint import reach
 from modelkeep.hub.adopt.inventory import Found
-from modelkeep.hub.adopt.scratch import built
+from modelkeep.hub.adopt.scratch import built, opened
 from modelkeep.hub.progress import Progress
 from modelkeep.store.digest import Digest, hash_file
 from modelkeep.store.marks import wait_out
@@ -162,9 +162,10 @@ class Sharer:
                 return Result(found, held=True, reason=placed.reason)
             with explained("replacing a file by a link", path):
                 if placed.mode is LinkMode.REFLINK:
-                    os.chown(scratch, now.st_uid, now.st_gid)
-                    # Clients tell by the time of a file in a plain folder whether it was edited.
-                    os.utime(scratch, ns=(now.st_atime_ns, now.st_mtime_ns))
+                    with opened(scratch) as descriptor:
+                        os.fchown(descriptor, now.st_uid, now.st_gid)
+                        # Clients tell by a file's time in a plain folder whether it was edited.
+                        os.utime(descriptor, ns=(now.st_atime_ns, now.st_mtime_ns))
                 durable.rename(scratch, path)
         durable.sync_dir(path.parent)
         return Result(found, held=True, shared=True, changed=True, freed=freed)

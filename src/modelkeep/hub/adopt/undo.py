@@ -25,7 +25,7 @@ from modelkeep.hub.adopt import swap
 from modelkeep.hub.adopt.journal import FILE, FOLDER, LINK, NEW, UNDONE, Entry, Journal
 from modelkeep.hub.adopt.places import as_owner
 from modelkeep.hub.adopt.run import working_on
-from modelkeep.hub.adopt.scratch import built
+from modelkeep.hub.adopt.scratch import built, named, opened
 from modelkeep.hub.adopt.share import is_clone
 from modelkeep.hub.progress import Progress
 from modelkeep.hub.repo import Repo
@@ -212,21 +212,20 @@ def _restore(store: Store, source: Path, path: Path, entry: Entry, progress: Pro
         built(store, linker, source, mode=0o600, progress=progress.advanced) as (scratch, _),
         explained("giving a file back", path),
     ):
-        status = scratch.stat()
-        if (status.st_uid, status.st_gid) != (entry.uid, entry.gid):
-            os.chown(scratch, entry.uid, entry.gid)
-        scratch.chmod(entry.mode)
-        os.utime(scratch, ns=(entry.mtime_ns, entry.mtime_ns))
+        with opened(scratch) as descriptor:
+            status = os.fstat(descriptor)
+            if (status.st_uid, status.st_gid) != (entry.uid, entry.gid):
+                os.fchown(descriptor, entry.uid, entry.gid)
+            durable.set_mode(descriptor, entry.mode)
+            os.utime(descriptor, ns=(entry.mtime_ns, entry.mtime_ns))
         reach("undo:copied")
         durable.rename(scratch, path)
 
 
 def _link(store: Store, twin: Path, path: Path) -> None:
-    scratch = store.layout.tmp / durable.unique_name("adopt-")
-    with explained("giving a file back", path):
+    with named(store) as scratch, explained("giving a file back", path):
         os.link(twin, scratch)
         durable.rename(scratch, path)
-    durable.remove(scratch)
 
 
 def _restore_the_rest(store: Store, plan: UndoPlan) -> None:
@@ -255,9 +254,9 @@ def _restore_link(store: Store, path: Path, entry: Entry) -> None:
     if not path.is_symlink() and path.exists() and path.lstat().st_mode & _WRITABLE:
         return  # a client has put it there since
     if not path.is_symlink():
-        scratch = store.layout.tmp / durable.unique_name("adopt-")
-        scratch.symlink_to(entry.target)
-        durable.rename(scratch, path)
+        with named(store) as scratch, explained("giving a link back", path):
+            scratch.symlink_to(entry.target)
+            durable.rename(scratch, path)
     os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns), follow_symlinks=False)
 
 
