@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelkeep.errors import ModelkeepError
-from modelkeep.fs import durable
+from modelkeep.fs import durable, sharing
 from modelkeep.hub.cache import HubCache
 from modelkeep.hub.repair import mend
 from modelkeep.hub.repair.former import names_elsewhere
@@ -44,6 +44,7 @@ def repair_cache(
     ]
     for digest, path, how in todo:
         try:
+            _refuse_planted(cache, path)
             inode = former.of(path)
             if inode is not None and (new := inode.successor) is not None:
                 source = _link(new, path)
@@ -60,6 +61,16 @@ def repair_cache(
                 inode.names -= 1
     out.odd += former.left(report)
     return out
+
+
+def _refuse_planted(cache: HubCache, path: Path) -> None:
+    """Raise AccessError where another user's link leads from a cache to a file of it."""
+    if path.is_relative_to(cache.directory):
+        sharing.refuse_planted(cache.directory, path.parent)
+        return
+    for repo in cache.repos():  # a payload in a folder that stands elsewhere
+        if path.is_relative_to(cache.folder(repo).resolve()):
+            sharing.refuse_planted(cache.directory, cache.folder(repo))
 
 
 @dataclass(slots=True)
