@@ -9,14 +9,15 @@ is kept in the trash for a day.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from modelkeep.errors import ModelkeepError
-from modelkeep.fs import durable
+from modelkeep.fs import durable, sharing
 from modelkeep.fs.syncpoint import reach
 from modelkeep.hub.cache import HubCache
+from modelkeep.hub.holds import in_hand
 from modelkeep.hub.materialise import OWN_HUB_RUNGS, Materialiser, Placement
 from modelkeep.hub.repair import checks, mend
 from modelkeep.hub.repair.former import Former
@@ -134,10 +135,15 @@ class Repairer:
                 try:
                     self._mend(digest, path)
                     self._good(digest, path, "replaced", source)
+                except FileNotFoundError:
+                    continue  # a removal was quicker
                 except ModelkeepError as error:
                     self._out.fail(digest, path, error)
             for repo in missed:
-                self._place(digest, repo)
+                with self._in_hand(digest, repo):
+                    if not self._hub.folder(repo).is_dir():
+                        continue  # as above
+                    self._place(digest, repo)
                 path = self._hub.directory / self._hub.blob_name(repo, digest)
                 self._good(digest, path, "restored", source)
             if left := former.unhealed(digest, blob):
@@ -215,15 +221,22 @@ class Repairer:
         ]
 
     def _mend(self, digest: Digest, path: Path) -> None:
-        """Give a file outside the store the bytes that the store has."""
+        """Give a file outside the store the bytes that the store has.
+
+        FileNotFoundError where it has been removed meanwhile.
+        """
         heal.keep_bad_bytes(self._store.layout, digest, path)
+        reach("repair:kept")
         repo, rest = self._within_hub(path)
         if repo is None:
             self._mend_elsewhere(digest, path)
         else:
-            self._place(digest, repo)
-            if rest[0] == "snapshots":
-                self._hub.write_snapshot(repo, rest[1], [self._file(digest, "/".join(rest[2:]))])
+            with self._in_hand(digest, repo):
+                path.lstat()
+                self._place(digest, repo)
+                if rest[0] == "snapshots":
+                    file = self._file(digest, "/".join(rest[2:]))
+                    self._hub.write_snapshot(repo, rest[1], [file])
         badcopies.unmark(self._store.layout, path)
 
     def _within_hub(self, path: Path) -> tuple[Repo | None, tuple[str, ...]]:
@@ -235,12 +248,19 @@ class Repairer:
 
     def _mend_elsewhere(self, digest: Digest, path: Path) -> None:
         """Replace a file of another cache: by the store's inode where one user owns both."""
+        for root in self._store.roots:
+            if path.is_relative_to(root.directory):
+                sharing.refuse_planted(root.directory, path.parent)
         blob, temporary = self._store.path(digest), mend.new_name(path)
         shared = blob.stat().st_uid == path.lstat().st_uid and mend.link(blob, temporary)
         stored = Replacements(self._store, ())
         if not shared and stored.bring(digest, None, temporary, besides=path) is None:
             raise ModelkeepError(f"the bytes of `{blob}` went bad meanwhile")
         mend.put(temporary, path)
+
+    def _in_hand(self, digest: Digest, repo: Repo) -> AbstractContextManager[None]:
+        """Let nobody remove a repo's content; look inside whether the repo is still there."""
+        return in_hand(self._store, repo, None, [digest], reason="modelkeep verify --repair")
 
     def _place(self, digest: Digest, repo: Repo) -> None:
         """See that a repo of the hub has a content as it has what is pulled."""
