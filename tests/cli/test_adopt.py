@@ -61,6 +61,22 @@ def test_a_dry_run_changes_nothing(modelkeep: Modelkeep, keep: Path, cache: Path
     assert not any((keep / "store/blobs/sha256").rglob("*/??*?"))
 
 
+@pytest.mark.parametrize("merge", [False, True])
+def test_a_dry_run_needs_no_keep_and_makes_none(
+    modelkeep: Modelkeep, keep_dir: Path, cache: Path, merge: bool
+) -> None:
+    arguments = ["adopt", str(cache), *(["--merge"] if merge else []), "--format", "json"]
+
+    expected = modelkeep(*arguments, "--dry-run").document
+
+    assert not keep_dir.exists()
+    done = modelkeep(*arguments, "--yes").document
+    for field in ("files", "bytes_total"):
+        assert expected[field] == done[field], field
+    assert expected["bytes_freed"] > len(WEIGHTS) * 0.9
+    assert done["journal"] is not None
+
+
 def test_without_a_terminal_it_wants_to_be_told(
     modelkeep: Modelkeep, keep: Path, cache: Path
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from modelkeep.cli.program import run
 from modelkeep.keep import Keep
 from modelkeep.runtime import caches
 from tests import forks
-from tests.filesystems import public_directory
+from tests.filesystems import need_root, public_directory
 from tests.hub_layout.test_survey import write
 
 
@@ -60,8 +61,58 @@ def shown(capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 def test_an_empty_machine_is_told_to_pull(capsys: pytest.CaptureFixture[str]) -> None:
     assert document(capsys) == {
-        "schema": 1, "keep": None, "caches": [], "skipped": [], "next": "modelkeep pull org/name"
+        "schema": 1, "keep": None, "caches": [], "skipped": [],
+        "next": "modelkeep pull sentence-transformers/all-MiniLM-L6-v2",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("trouble", ["format", "closed", "strangers", "dangling"])
+def test_a_keep_that_does_not_open_hides_no_caches(
+    machine: Path, keep_dir: Path, capsys: pytest.CaptureFixture[str], trouble: str
+) -> None:
+    home_cache(machine, "al", b"weights")
+    if trouble == "dangling":
+        keep_dir.symlink_to(machine / "nowhere")
+    else:
+        (keep_dir / "store").mkdir(parents=True)
+    if trouble == "format":
+        (keep_dir / "store/STORE.json").write_text('{"format": 99}')
+    elif trouble == "strangers":
+        (keep_dir / "holiday.jpg").touch()
+    elif trouble == "closed":
+        (keep_dir / "store").chmod(0)
+
+    def act() -> tuple[int, str, int, str, str]:
+        if trouble == "closed":
+            need_root()
+            os.setuid(4242)
+        code = run(["--format", "json"])
+        text = capsys.readouterr().out
+        return code, text, run([]), *capsys.readouterr()
+
+    run([])  # imports what others may not read
+    capsys.readouterr()
+    code, text, again, out, err = forks.run(act)
+
+    kind = {"format": 2, "closed": 4, "strangers": 2, "dangling": 1}[trouble]
+    found = json.loads(text)
+    assert (code, again, found["error"]["exit_code"]) == (kind, kind, kind)
+    assert (found["keep"], len(found["caches"]), found["next"]) == (None, 1, "modelkeep doctor")
+    assert out.startswith("caches   1 found")
+    assert err.startswith(f"error: {found['error']['message']}")
+
+
+def test_the_next_command_is_for_the_keep_that_was_named(
+    machine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cache = home_cache(machine, "al", b"weights")
+    assert run(["--keep", str(machine / "my keep"), "--format", "json"]) == 0
+    following = json.loads(capsys.readouterr().out)["next"]
+    assert following == f"modelkeep --keep '{machine}/my keep' adopt {cache}"
+    assert run([*shlex.split(following)[1:], "--dry-run"]) == 0
+    assert not (machine / "my keep").exists()
+    assert run([*shlex.split(following)[1:], "--yes"]) == 0
+    assert (machine / "my keep/store/STORE.json").exists()
 
 
 def test_duplicates_are_to_be_adopted_the_biggest_win_first(

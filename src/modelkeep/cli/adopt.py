@@ -61,7 +61,7 @@ def command(
     if undo:
         _undo(invocation, invocation.open_keep(), caches, dry_run)
         return 0
-    keep = invocation.open_keep(create=not dry_run)
+    keep = invocation.foresee_keep() if dry_run else invocation.open_keep(create=True)
     return _adopt(invocation, keep, caches, merge, share, dry_run)
 
 

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -46,6 +47,17 @@ class Invocation:
         from modelkeep.keep import Keep
 
         return Keep.open_or_create(self.keep) if create else Keep.open(self.keep)
+
+    def foresee_keep(self) -> Keep:
+        """Open the keep that is meant, or the one that is going to be made, for plans alone."""
+        from modelkeep.keep import Keep
+
+        return Keep.foreseen(self.keep)
+
+    def typed(self, command: str = "") -> str:
+        """Return what a person types to run a command on the keep that is meant."""
+        keep = f"--keep {quote(self.keep)}" if self.keep else ""
+        return " ".join(filter(None, ("modelkeep", keep, command)))
 
 
 class Command(click.Command):

@@ -7,49 +7,76 @@ from collections.abc import Iterable
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from modelkeep.cli import human
+from modelkeep.cli import document, failure, human
 from modelkeep.cli.options import Invocation
 from modelkeep.cli.placed import activation
 from modelkeep.cli.table import Table
-from modelkeep.errors import NotFoundError
+from modelkeep.errors import ModelkeepError, NotFoundError
 
 if TYPE_CHECKING:
     from modelkeep.hub.listing import Listing
     from modelkeep.hub.survey import CacheSurvey, Survey
     from modelkeep.keep import Keep
 
-_START = "modelkeep pull org/name"
+_START = "pull sentence-transformers/all-MiniLM-L6-v2"
 _SHOWN = 12
 
 
 def overview(invocation: Invocation) -> int:
-    """Show the keep and what it saves, the machine's caches, and the next command to type."""
-    try:
-        keep = invocation.open_keep()
-    except NotFoundError:
-        keep = None
+    """Show the keep and what it saves, the machine's caches, and the next command to type.
+
+    A keep that does not open is told of at the end, and the exit code is that of its error.
+    """
+    keep, problem = _open(invocation)
     survey = _survey(keep)
     listing = keep.list() if keep else None
     summary = _summary(keep, listing) if keep and listing else None
-    following = _adopt(survey, empty=not (listing and listing.repos))
-    if following is None and any(cache.needs_root for cache in survey.caches):
+    adopting = None if problem else _adopt(survey, empty=not (listing and listing.repos))
+    if problem:
+        following = invocation.typed("doctor")
+    elif adopting:
+        following = invocation.typed(adopting)
+    elif any(cache.needs_root for cache in survey.caches):
         following = _as_root(invocation)
-    if following is None and keep and listing and listing.repos:
-        following = activation(invocation, keep.hub.directory) or "modelkeep ls"
-    following = following or _START
-    adopting = following.startswith("modelkeep adopt")
+    elif keep and listing and listing.repos:
+        following = activation(invocation, keep.hub.directory) or invocation.typed("ls")
+    else:
+        following = invocation.typed(_START)
     advice = "   (shares by link, undoable; --dry-run shows the plan)" if adopting else ""
+    found = {
+        "keep": summary,
+        "caches": survey.caches,
+        "skipped": survey.skipped,
+        "next": following,
+    }
+    code = failure.exit_code(invocation, problem) if problem else 0
     invocation.output.emit(
-        {"keep": summary, "caches": survey.caches, "skipped": survey.skipped, "next": following},
+        {**found, "error": document.error(problem, code)} if problem else found,
         human=[
             *_caches(survey),
-            *_keep(keep, listing),
+            *([] if problem else _keep(keep, listing)),
             *_skipped(invocation, survey),
             f"next     {following}{advice}",
         ],
         quiet=[str(keep.directory)] if keep else [],
     )
-    return 0
+    if problem:
+        invocation.output.complain(problem.message, problem.hint)
+    return code
+
+
+def _open(invocation: Invocation) -> tuple[Keep | None, ModelkeepError | None]:
+    """Return the keep, if there is one, or why there can be none."""
+    try:
+        return invocation.open_keep(), None
+    except NotFoundError:
+        try:
+            invocation.foresee_keep()
+        except ModelkeepError as error:
+            return None, error
+        return None, None
+    except ModelkeepError as error:
+        return None, error
 
 
 def _survey(keep: Keep | None) -> Survey:
@@ -76,14 +103,14 @@ def _summary(keep: Keep, listing: Listing) -> dict[str, object]:
 
 
 def _adopt(survey: Survey, *, empty: bool) -> str | None:
-    """Return what to type so that most space comes back; with an empty keep, so that it is used."""
+    """Return the command that gives most space back; with an empty keep, so that it is used."""
     able = [cache for cache in survey.caches if _can_adopt(cache)]
     wanted = [cache for cache in able if cache.shares]
     if not any(cache.bytes_duplicate for cache in wanted):
         wanted = [cache for cache in able if cache.bytes > cache.bytes_shared][:1] if empty else []
     if not wanted:
         return None
-    return " ".join(["modelkeep adopt", *(quote(str(cache.dir)) for cache in wanted)])
+    return " ".join(["adopt", *(quote(str(cache.dir)) for cache in wanted)])
 
 
 def _can_adopt(cache: CacheSurvey) -> bool:
@@ -93,8 +120,7 @@ def _can_adopt(cache: CacheSurvey) -> bool:
 
 
 def _as_root(invocation: Invocation) -> str:
-    keep = f" --keep {quote(invocation.keep)}" if invocation.keep else ""
-    return f"sudo modelkeep{keep}"
+    return f"sudo {invocation.typed()}"
 
 
 def _caches(survey: Survey) -> Iterable[str | Table]:

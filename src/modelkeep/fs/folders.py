@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 
 def entries(directory: str) -> list[os.DirEntry[str]]:
@@ -11,6 +12,11 @@ def entries(directory: str) -> list[os.DirEntry[str]]:
         return list(os.scandir(directory))
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def nearest(path: Path) -> Path:
+    """Return a path, or what stands nearest above it where it is not there yet."""
+    return next((place for place in (path, *path.parents) if place.exists()), Path(path.anchor))
 
 
 def walk(top: str) -> tuple[list[str], dict[str, os.DirEntry[str]]]:

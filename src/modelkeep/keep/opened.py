@@ -21,6 +21,7 @@ from modelkeep.fs.oserrors import explained
 from modelkeep.fs.probe import is_read_only
 from modelkeep.hub.cache import HubCache
 from modelkeep.settings import Decided, KeepSettings
+from modelkeep.store.layout import StoreLayout
 from modelkeep.store.store import Mode, Store
 
 _STORE = "store"
@@ -123,6 +124,21 @@ class OpenKeep:
             return cls.open(directory)
         except NotFoundError:
             return cls.create(directory)
+
+    @classmethod
+    def foreseen(cls, directory: str | os.PathLike[str] | None = None) -> Self:
+        """Open the keep; where there is none, return what `open_or_create` would make.
+
+        Nothing is made: plans can be drawn up with it, and nothing can be carried out.
+        """
+        try:
+            return cls.open(directory)
+        except NotFoundError:
+            path = Path(settings_module.keep_directory(directory).value)
+            _refuse_dangling(path)
+            _refuse_strangers(path)
+            store = Store(StoreLayout(path / _STORE), {"id": "", "mode": "private"})
+            return cls(path, store, KeepSettings(mode="private"))
 
     @property
     def read_only(self) -> bool:

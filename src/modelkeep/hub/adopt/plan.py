@@ -9,6 +9,7 @@ from shlex import quote
 
 from modelkeep.errors import AccessError, UsageError
 from modelkeep.fs import durable
+from modelkeep.fs.folders import nearest
 from modelkeep.fs.links import COPY_BELOW
 from modelkeep.fs.readers import Readers
 from modelkeep.fs.space import allocated_bytes
@@ -82,7 +83,7 @@ def plan(
     share: bool = False,
     seen: set[Digest] | None = None,
 ) -> Plan:
-    """Read a cache and decide. Changes nothing.
+    """Read a cache and decide. Changes nothing; the store need not be there yet.
 
     `share` allows that others read through the keep what they could not read before; without it
     that is an AccessError. `seen` are contents of caches that are adopted before this one.
@@ -101,7 +102,7 @@ def plan(
     stock = take_stock_of_folder(directory) if place.plain else take_stock(directory)
     files, pending, skipped = [], [], list(stock.skipped)
     shared = freed = 0
-    device = store.layout.blobs.stat().st_dev
+    device = nearest(store.layout.blobs).stat().st_dev
     for found in stock.files.values():
         if found.status.st_dev != device:
             if merge:
@@ -171,7 +172,7 @@ def _is_shared(store: Store, directory: Path, found: Found) -> bool:
 
 def _refuse_to_widen(store: Store, cache: Path, directory: Path, files: Iterable[Found]) -> None:
     """Raise AccessError where somebody could read through the keep what he cannot read now."""
-    through_keep = Readers.of(store.layout.blobs)
+    through_keep = Readers.of(nearest(store.layout.blobs))
     folders: dict[Path, Readers] = {}
     checked: set[tuple[Path, int, int]] = set()
     for found in files:
