@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,11 @@ def test_nothing_is_left_open_or_running(hub: Hub, place: Place) -> None:
     place.fetch([wanted(hub, repo, "a.bin", data)])
     ours = [t for t in set(threading.enumerate()) - threads if t.name.startswith("modelkeep")]
     assert ours == []
-    assert open_descriptors() <= descriptors + 2  # the server's side may close later
+    # The server runs in this process, too, and closes its side in its own time.
+    deadline = time.monotonic() + 10
+    while open_descriptors() > descriptors and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert open_descriptors() <= descriptors
 
 
 def test_an_error_while_delivering_reaches_the_caller_and_keeps_the_bytes(
