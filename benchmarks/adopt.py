@@ -10,7 +10,6 @@ in memory for all contestants alike.
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from tests.caches import disk_bytes
 from tests.models import random_file
 
 from benchmarks.report import Table, print_machine, timed
+from modelkeep.fs.cores import cores
 from modelkeep.fs.space import readable
 from modelkeep.keep import Keep
 from modelkeep.store.digest import SHA256, hash_file
@@ -78,7 +78,7 @@ def main() -> None:
 
         def hash_all() -> None:
             files = [path for cache in caches for path in cache.glob("*/blobs/*")]
-            with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+            with ThreadPoolExecutor(cores()) as pool:
                 list(pool.map(lambda path: hash_file(path, SHA256), files))
 
         print_machine()

@@ -6,12 +6,13 @@ returns.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, Protocol, TypeVar
+
+from modelkeep.fs.cores import cores
 
 
 class Sized(Protocol):
@@ -119,10 +120,3 @@ class Run(Generic[Task, Result]):
             self._bytes += count
         if self._progress is not None:
             self._progress(count)
-
-
-def cores() -> int:
-    """Return how many cores this process may use; macOS tells only how many there are."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

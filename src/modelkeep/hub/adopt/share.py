@@ -19,6 +19,7 @@ from pathlib import Path
 
 from modelkeep.errors import CorruptError, ModelkeepError, NoSpaceError
 from modelkeep.fs import durable, oserrors
+from modelkeep.fs.cores import cores
 from modelkeep.fs.extents import extents
 from modelkeep.fs.links import COPY_BELOW, Linker, LinkMode
 from modelkeep.fs.oserrors import explained
@@ -30,6 +31,7 @@ from modelkeep.hub.progress import Progress
 from modelkeep.store.digest import Digest, hash_file
 from modelkeep.store.marks import wait_out
 from modelkeep.store.meta import Source
+from modelkeep.store.scrub import StoppedError
 from modelkeep.store.store import Store
 from modelkeep.store.taking import Outcome, take
 
@@ -242,12 +244,8 @@ class Sharer:
 
     def _advanced(self, count: int) -> None:
         if self._stop.is_set():
-            raise _StoppedError
+            raise StoppedError
         self._progress.advanced(count)
-
-
-class _StoppedError(Exception):
-    """Another thread has failed, or somebody has pressed Ctrl-C."""
 
 
 def is_unchanged(found: Found, now: os.stat_result) -> bool:
@@ -283,13 +281,6 @@ def corrupt(found: Found, got: str) -> Result:
 def edited(found: Found) -> Result:
     """Return the result for a file of a plain folder that is not what was downloaded."""
     return Result(found, reason="it was edited since it was downloaded; left as it is")
-
-
-def cores() -> int:
-    """Return how many cores this process may use; macOS tells only how many there are."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _first(sources: list[Source]) -> Source | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from modelkeep.fs.cores import cores
 
 _LOOK_EVERY_S = 0.05
 _BUSY = 0.6
@@ -15,7 +15,7 @@ class Processors:
     """
 
     def __init__(self, now: float, used: float, *, count: int | None = None) -> None:
-        self._count = count or len(os.sched_getaffinity(0))
+        self._count = count or cores()
         self._looked = now, used
         self._busy = False
 
