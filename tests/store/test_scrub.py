@@ -44,7 +44,9 @@ def aged(store: Store, count: int) -> list[Digest]:
 def verified(store: Store, digest: Digest) -> bool:
     meta = metas.read(store.layout.meta(digest))
     assert meta is not None
-    return str(meta.verified_at) > "2021"
+    path = store.path(digest)
+    latest = store.checked().latest(path, identity(path.stat()), meta.verified_at)
+    return str(latest) > "2021"
 
 
 def test_each_task_is_done_once_whatever_the_number_of_threads() -> None:
@@ -107,6 +109,29 @@ def test_what_was_not_verified_for_longest_comes_first(store: Store) -> None:
     assert report.ok
 
 
+def test_good_contents_cost_no_new_side_file(store: Store) -> None:
+    (digest,) = aged(store, 1)
+    side = store.layout.meta(digest)
+    before = side.stat()
+    verify(store, [digest])
+    assert (side.stat().st_ino, side.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert verified(store, digest)
+
+    flip(store.path(digest))
+    assert verify(store, [digest]).corrupt
+    assert metas.is_marked(side)
+    flip(store.path(digest))
+    assert verify(store, [digest]).repaired == (digest,)
+    assert not metas.is_marked(side)
+
+
+def test_a_time_that_is_none_does_not_count(store: Store) -> None:
+    (digest,) = aged(store, 1)
+    path = store.path(digest)
+    store.checked().good(path, identity(path.stat()), "2026-11-21T02026-11-21T06:00:00Z")
+    assert not verified(store, digest)
+
+
 def test_runs_that_have_little_time_get_through_all(store: Store) -> None:
     digests = aged(store, 9)
 
@@ -129,7 +154,7 @@ def test_what_is_known_to_be_bad_is_looked_at_whatever_the_time(store: Store) ->
 def test_killed_anywhere_the_next_run_goes_on(store: Store) -> None:
     digests = aged(store, 8)
 
-    child = forks.start(lambda: verify(store, digests, jobs=1).ok, sync="kill:write:renamed#4")
+    child = forks.start(lambda: verify(store, digests, jobs=1).ok, sync="kill:checked:noted#4")
     assert child.killed()
 
     done = [verified(store, digest) for digest in digests]

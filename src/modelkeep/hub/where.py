@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from modelkeep.fs.oserrors import explained
 from modelkeep.hub.cache import HubCache
 from modelkeep.hub.repo import DEFAULT_REVISION, Repo
 from modelkeep.settings import Decided
+from modelkeep.store.badcopies import identity
+from modelkeep.store.checked import Checked
 from modelkeep.store.digest import Digest, hash_file
 from modelkeep.store.store import Store
 from modelkeep.times import utc_now
@@ -76,23 +79,26 @@ def locate(
             f"`{repo}` has no file `{file}` at {commit[:12]}",
             hint=f"see its files: modelkeep where {repo}",
         )
+    checked = store.checked()
     return Where(
         repo=repo.id,
         commit=commit,
         files=tuple(
-            _located(store, name, path) for name, path in paths.items() if file in (None, name)
+            _located(store, checked, name, path)
+            for name, path in paths.items()
+            if file in (None, name)
         ),
         decided_by=decided_by,
         in_keep=_same(cache.directory, keep_hub.directory),
     )
 
 
-def _located(store: Store, name: str, path: Path) -> LocatedFile:
+def _located(store: Store, checked: Checked, name: str, path: Path) -> LocatedFile:
     pointed = path.readlink().name if path.is_symlink() else path.name
     digest = Digest.from_etag(pointed)
     blob = path.resolve()
     status = blob.stat()
-    intact, checked_at = _condition(store, digest, blob, status.st_size)
+    intact, checked_at = _condition(store, checked, digest, blob, status)
     return LocatedFile(
         file=name,
         path=path,
@@ -106,7 +112,7 @@ def _located(store: Store, name: str, path: Path) -> LocatedFile:
 
 
 def _condition(
-    store: Store, digest: Digest | None, blob: Path, size: int
+    store: Store, checked: Checked, digest: Digest | None, blob: Path, status: os.stat_result
 ) -> tuple[bool | None, str | None]:
     """Tell whether a blob is as its name says, and when that was last made sure of.
 
@@ -116,8 +122,9 @@ def _condition(
         return None, None
     info = store.info(digest)
     if info is not None and _same(blob, info.path):
-        return info.intact, info.checked_at
-    if size < COPY_BELOW:
+        latest = checked.latest(info.path, identity(status), info.checked_at)
+        return info.intact, latest if info.intact else info.checked_at
+    if status.st_size < COPY_BELOW:
         with explained("hashing", blob):
             return hash_file(blob, digest.algorithm)[0] == digest, utc_now()
     return None, None

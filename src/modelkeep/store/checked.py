@@ -1,4 +1,4 @@
-"""What was found good, and when, of files that have no side file: a log of one cache.
+"""What was found good, and when: a log of one cache, or of a store's blobs.
 
 It only saves work: a scrub goes on with what is longest unchecked, and a quick verification passes
 over what has not changed. One line for each file, `<time> <inode> <size> <mtime_ns> <path>`,
@@ -14,7 +14,9 @@ from pathlib import Path
 
 from modelkeep.errors import ModelkeepError
 from modelkeep.fs import durable
+from modelkeep.fs.syncpoint import reach
 from modelkeep.store.badcopies import Identity
+from modelkeep.times import utc_seconds
 
 _WORN = 4  # lines for each living path before the log is written anew
 
@@ -38,6 +40,17 @@ class Checked:
         known = self._known.get(os.fspath(path))
         return known is not None and known[1] == identity
 
+    def latest(self, path: Path, identity: Identity, noted: str | None) -> str | None:
+        """Return the later of a time noted elsewhere and of when this very file was found good."""
+        known = self._known.get(os.fspath(path))
+        if known is None or known[1] != identity:
+            return noted
+        try:
+            utc_seconds(known[0])
+        except ValueError:  # a line that was torn where the next one began
+            return noted
+        return max(noted or "", known[0])
+
     def good(self, path: Path, identity: Identity, now: str) -> None:
         """Note that a file was found good just now, as far as this caller may write."""
         if "\n" in os.fspath(path):
@@ -50,6 +63,7 @@ class Checked:
                 if os.fstat(descriptor).st_size == 0:
                     durable.set_mode(descriptor, self._mode)
                 os.write(descriptor, line)
+                reach("checked:noted")
             finally:
                 os.close(descriptor)
 

@@ -25,6 +25,7 @@ from modelkeep.fs.probe import Capabilities
 from modelkeep.fs.syncpoint import reach
 from modelkeep.store import ballast, uses
 from modelkeep.store import meta as metas
+from modelkeep.store.checked import Checked
 from modelkeep.store.digest import GIT_SHA1, SHA256, Digest, require_digest
 from modelkeep.store.heal import heal, mark
 from modelkeep.store.layout import FORMAT, StoreLayout
@@ -261,6 +262,10 @@ class Store:
             except AccessError:
                 if source is not None:
                     raise
+
+    def checked(self) -> Checked:
+        """Read the log of when blobs were found good, besides what their side files say."""
+        return Checked(self.layout.checked / "store", mode=0o664 if self.mode == "group" else 0o644)
 
     def mark_used(self, digest: Digest) -> None:
         """Stamp the last use; best effort, since readers may have no right to write."""

@@ -45,26 +45,30 @@ def verify(
     """Hash blobs, and copies of them, in parallel and compare them with their names.
 
     Each result is noted at once where the caller may write: what is bad is marked, so that nothing
-    new uses it. What is known to be bad comes first, then what was not verified for longest, so
-    that a run with `max_seconds`, or one that was killed, leaves the next to go on. `quick` hashes
-    only what has changed since it was hashed, was found bad, or never hashed.
+    new uses it; of what is good and unchanged a log gets the time, and no side file is written.
+    What is known to be bad comes first, then what was not verified for longest, so that a run with
+    `max_seconds`, or one that was killed, leaves the next to go on. `quick` hashes only what has
+    changed since it was hashed, was found bad, or never hashed.
 
     `missing` and `unverifiable` are what was known before. `users` tells which repos use a blob;
     without it, those it came from are named. `begin` is told the bytes to be hashed, `progress` of
     each piece, from several threads. On KeyboardInterrupt `interrupted` gets what was found so far.
     """
     started = time.monotonic()
-    tasks, unchanged = _plan(store, digests, copies, checked, quick)
+    stamps = store.checked() if store is not None else None
+    tasks, unchanged = _plan(store, digests, stamps, copies, checked, quick)
     if begin is not None:
         begin(sum(task.size for task in tasks))
-    if checked is not None:
-        checked.prepare()
+    for log in (stamps, checked):
+        if log is not None:
+            log.prepare()
 
     def check(task: _Task, told: Progress) -> _Result:
         if isinstance(task.item, Copy):
             return _check_copy(store, task.item, checked, told)
         assert store is not None
-        return _check_blob(store, task.item, users, told)
+        assert stamps is not None
+        return _check_blob(store, task.item, stamps, users, told)
 
     def report(*, stopped: bool = False) -> VerifyReport:
         found = [result.finding for result in run.results]
@@ -122,6 +126,7 @@ class _Task:
 def _plan(
     store: Store | None,
     digests: Iterable[Digest],
+    stamps: Checked | None,
     copies: Iterable[Copy],
     checked: Checked | None,
     quick: bool,
@@ -130,16 +135,20 @@ def _plan(
     found = []
     for digest in digests:
         assert store is not None
+        assert stamps is not None
+        path = store.path(digest)
         meta = metas.read(store.layout.meta_name(digest))
         sound = meta is not None and meta.bad_since is None
-        last = (meta.verified_at or "") if meta is not None and sound else ""
+        last = meta.verified_at if meta is not None and sound else None
         try:
-            status = os.lstat(store.path(digest))
+            status = os.lstat(path)
         except OSError:
             found.append((_Task(digest, 0, ""), False))
             continue
         same = meta is not None and sound and meta.describes(status)
-        found.append((_Task(digest, status.st_size, last), same))
+        if same:
+            last = stamps.latest(path, identity(status), last)
+        found.append((_Task(digest, status.st_size, last or ""), same))
     for copy in copies:
         when = checked.when(copy.path) if checked is not None else None
         same = False
@@ -153,7 +162,9 @@ def _plan(
     return tasks, len(found) - len(tasks)
 
 
-def _check_blob(store: Store, digest: Digest, users: Users | None, progress: Progress) -> _Result:
+def _check_blob(
+    store: Store, digest: Digest, stamps: Checked, users: Users | None, progress: Progress
+) -> _Result:
     path = store.path(digest)
     try:
         status, found, size = _hash(path, digest, progress, follow=False)
@@ -173,6 +184,9 @@ def _check_blob(store: Store, digest: Digest, users: Users | None, progress: Pro
         return _Result(Unverifiable(digest, str(path), error.message))
     side, now = store.layout.meta(digest), utc_now()
     old = metas.read(side)
+    if old and old.verified_at and not old.bad_since and old.describes(status):
+        stamps.good(path, identity(status), now)
+        return _Result(None, size)
     meta = old.hashed(status, now=now) if old else Meta.of(status, now=now)
     with suppress(ModelkeepError):  # a reader without write access still gets the answer
         metas.write(side, meta)
