@@ -14,6 +14,7 @@ from modelkeep.store.digest import hash_bytes
 from modelkeep.store.report import VerifyReport
 from tests.hub import Hub, Repository
 from tests.keeping import held_by
+from tests.store.support import flip
 
 WEIGHTS = bytes(range(256)) * 8000
 FILES = {"config.json": b'{"a": 1}', "model.safetensors": WEIGHTS, "vocab.txt": b"[PAD]\n"}
@@ -73,6 +74,23 @@ def test_what_is_gone_is_missing(keep: Keep, pulled: Path, named: tuple[str, ...
     assert report.repaired == (hash_bytes(WEIGHTS, "sha256"),)
     keep.pull("org/model")
     assert checked(keep, *named).ok
+
+
+@pytest.mark.parametrize("named", [(), ("org/model", "org/other")])
+def test_what_a_client_brought_heals_on_the_way(
+    keep: Keep, pulled: Path, hub: Hub, named: tuple[str, ...]
+) -> None:
+    name = hash_bytes(WEIGHTS, "sha256")
+    flip(keep.store.path(name))
+    hub.repo("org/other").commit({"model.safetensors": WEIGHTS})
+    downloaded(keep, hub, "org/other")
+
+    report = checked(keep, *named)
+
+    assert report.ok
+    assert report.repaired == (name,)
+    assert (pulled / "model.safetensors").read_bytes() == WEIGHTS
+    assert not checked(keep).repaired
 
 
 def test_what_a_partial_pull_left_out_is_not_missing(keep: Keep, hub: Hub) -> None:

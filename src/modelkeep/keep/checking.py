@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from modelkeep.hub.repair.replacements import Replacements
     from modelkeep.keep import Keep
     from modelkeep.store.checked import Checked
-    from modelkeep.store.report import VerifyReport
+    from modelkeep.store.report import Corrupt, VerifyReport
 
 Bytes = Callable[[int], None]
 
@@ -88,8 +88,11 @@ class Checking(Getting, Settling):
                 repairer = Repairer(self.store, self.hub, replacements, self._refetcher(mending))
                 report = repairer.repair(report, found.missing).applied(report)
             if max_seconds is None:
+                inodes = {bad.path: _inode(bad.path) for bad in report.corrupt}
                 self.settle_on_the_way([repo for repo, _ in named] or None)
-                report = report.with_restored(
+                report = report.without_healed(
+                    bad for bad in report.corrupt if self._is_healed(bad, inodes[bad.path])
+                ).with_restored(
                     digest
                     for digest in lost
                     if self.store.has_sound(digest)
@@ -103,6 +106,16 @@ class Checking(Getting, Settling):
                 interrupted(replace(report, interrupted=True))
             raise
         return report
+
+    def _is_healed(self, bad: Corrupt, inode: int | None) -> bool:
+        """Tell whether a blob that was marked is sound now, and every name of it with it."""
+        path = self.store.path(bad.digest)
+        return (
+            bad.marked
+            and bad.path == str(path)
+            and (bad.links == 1 or _inode(bad.path) == inode)
+            and self.store.has_sound(bad.digest)
+        )
 
     def _log(self) -> Checked:
         from modelkeep.store.checked import Checked
@@ -204,6 +217,13 @@ def verify_cache(
         out = repair_cache(cache, report, found.missing, replacements, refetcher)
         report = out.applied(report)
     return report
+
+
+def _inode(path: str) -> int | None:
+    try:
+        return os.lstat(path).st_ino
+    except OSError:
+        return None
 
 
 def _existing_cache(directory: Path) -> Path:

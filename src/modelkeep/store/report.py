@@ -102,6 +102,15 @@ class VerifyReport:
         """True when nothing that was asked for is known to be bad or missing."""
         return not (self.corrupt or self.missing or self.unverifiable)
 
+    def without_healed(self, healed: Iterable[Corrupt]) -> VerifyReport:
+        """Return this with files counted as repaired that were corrupt."""
+        good = {bad.path: bad.digest for bad in healed}
+        return replace(
+            self,
+            corrupt=tuple(bad for bad in self.corrupt if bad.path not in good),
+            repaired=tuple(dict.fromkeys((*self.repaired, *good.values()))),
+        )
+
     def with_restored(self, digests: Iterable[Digest]) -> VerifyReport:
         """Return this with contents counted as repaired that were missing."""
         back = dict.fromkeys(digests)
