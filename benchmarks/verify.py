@@ -24,8 +24,8 @@ from pathlib import Path
 from tests.models import random_file
 
 from benchmarks.report import Contestant, Table, print_machine, timed
-from modelkeep.store.digest import SHA256, Digest, hash_file
 from modelkeep.fs.cores import cores
+from modelkeep.store.digest import SHA256, Digest, hash_file
 from modelkeep.store.store import Store
 from modelkeep.store.verify import verify
 

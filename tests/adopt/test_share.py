@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from modelkeep.errors import AccessError, NotFoundError, UsageError
-from modelkeep.hub.adopt import share as sharing
+from modelkeep.hub.adopt import sharer
 from modelkeep.hub.adopt.plan import preview
 from modelkeep.keep import Keep
 from modelkeep.store import meta as metas
@@ -76,7 +76,7 @@ def test_an_adopted_cache_is_not_hashed_again(
         raise AssertionError("hashed")
 
     monkeypatch.setattr("modelkeep.store.taking.hash_file", refuse)
-    monkeypatch.setattr(sharing, "hash_file", refuse)
+    monkeypatch.setattr(sharer, "hash_file", refuse)
     again = adopt(keep, a, b)
 
     assert [(one.bytes_freed, one.journal) for one in again] == [(0, None), (0, None)]

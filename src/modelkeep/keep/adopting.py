@@ -52,7 +52,7 @@ class Adopting(OpenKeep):
     def adopt(self, plan: Plan, progress: Progress | None = None) -> Adopted:
         """Carry out what `plan_adoption` decided for one cache."""
         from modelkeep.hub.adopt.merge import merge
-        from modelkeep.hub.adopt.run import share
+        from modelkeep.hub.adopt.share import share
         from modelkeep.hub.progress import Progress
         from modelkeep.hub.upstream import Upstream
 

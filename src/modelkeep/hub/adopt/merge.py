@@ -33,8 +33,8 @@ from modelkeep.hub.adopt.inventory import (
 )
 from modelkeep.hub.adopt.journal import FINISHED, SET_ASIDE, Journal, unfinished
 from modelkeep.hub.adopt.plan import Adopted, Plan, total
-from modelkeep.hub.adopt.run import entries, report, require_there, working_on
-from modelkeep.hub.adopt.share import Result, Sharer, is_unchanged
+from modelkeep.hub.adopt.sharer import Result, Sharer, is_unchanged
+from modelkeep.hub.adopt.steps import entries, report, require_there, working_on
 from modelkeep.hub.cache import HubCache
 from modelkeep.hub.holds import in_hand
 from modelkeep.hub.materialise import OWN_HUB_RUNGS, Materialiser, Placement

@@ -24,9 +24,9 @@ from modelkeep.hub.adopt import journal as journals
 from modelkeep.hub.adopt import swap
 from modelkeep.hub.adopt.journal import FILE, FOLDER, LINK, NEW, UNDONE, Entry, Journal
 from modelkeep.hub.adopt.places import as_owner
-from modelkeep.hub.adopt.run import working_on
 from modelkeep.hub.adopt.scratch import built, named, opened
-from modelkeep.hub.adopt.share import is_clone
+from modelkeep.hub.adopt.sharer import is_clone
+from modelkeep.hub.adopt.steps import working_on
 from modelkeep.hub.progress import Progress
 from modelkeep.hub.repo import Repo
 from modelkeep.hub.settle import Skipped
