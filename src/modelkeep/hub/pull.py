@@ -9,10 +9,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelkeep.errors import BusyError, NotFoundError, OfflineError, UpstreamError, UsageError
+from modelkeep.errors import (
+    BusyError,
+    NoSpaceError,
+    NotFoundError,
+    OfflineError,
+    UpstreamError,
+    UsageError,
+)
 from modelkeep.hub import provenance, upstream
 from modelkeep.hub.acquire import Acquirer
 from modelkeep.hub.cache import HubCache
@@ -121,9 +129,10 @@ def pull(
         )
     acquirer = Acquirer(store, origin, request, commit, progress, budget)
     lacking = [file for file in files if not store.has(file.digest)]
-    if settle(store, hub, [repo], endpoint=origin.endpoint, progress=progress).files:
-        brought = [file for file in lacking if store.has(file.digest)]
-        acquirer.tally.stored |= {file.digest: file.size for file in brought}
+    with suppress(NoSpaceError):  # what is here loads all the same, and what is not says so below
+        settle(store, hub, [repo], endpoint=origin.endpoint, progress=progress)
+    brought = [file for file in lacking if store.has(file.digest)]
+    acquirer.tally.stored |= {file.digest: file.size for file in brought}
     materialiser = Materialiser(store, hub, store.roots.own_hub(), OWN_HUB_RUNGS)
     refs = () if is_commit(request.revision) else (request.revision,)
     digests = {file.digest for file in files}

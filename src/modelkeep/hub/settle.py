@@ -23,6 +23,7 @@ from modelkeep.fs.space import allocated_bytes, require_free
 from modelkeep.fs.syncpoint import reach
 from modelkeep.hub import provenance, unsettled
 from modelkeep.hub.cache import HubCache
+from modelkeep.hub.holds import in_hand
 from modelkeep.hub.materialise import OWN_HUB_RUNGS, Materialiser, Placement
 from modelkeep.hub.progress import Progress
 from modelkeep.hub.repo import Repo
@@ -97,9 +98,11 @@ def settle(
     for repo, pairs in found.items():
         _let_read(hub, repo)
         if pairs:
-            settler = _Settler(store, hub, repo, endpoint, progress)
-            for file, digest in pairs:
-                settler.settle(file, digest, tally)
+            digests = {digest for _, digest in pairs}
+            with in_hand(store, repo, None, digests, reason="modelkeep settle"):
+                settler = _Settler(store, hub, repo, endpoint, progress)
+                for file, digest in pairs:
+                    settler.settle(file, digest, tally)
     return tally.settled()
 
 
@@ -208,6 +211,8 @@ class _Settler:
             return None
         reach("settle:placed")
         if file.pointer:
+            if not self._hub.snapshot(self._repo, commit).is_dir():
+                raise FileNotFoundError(file.path)
             self._hub.write_snapshot(self._repo, commit, [wanted])
         self._store.mark_used(digest)
         (mode,) = placement.modes
