@@ -123,12 +123,13 @@ def test_what_makes_no_sense_is_refused(
 
 
 def test_what_a_client_brought_is_settled_first_and_can_go(
-    modelkeep: Modelkeep, pulled: Result, keep_dir: Path, tiny_repo: Repository
+    modelkeep: Modelkeep, pulled: Result, keep_dir: Path, hub: Hub, tiny_repo: Repository
 ) -> None:
     from huggingface_hub import snapshot_download
 
     tiny_repo.commit({"new.bin": random_bytes(MIB, 3)}, update=True)
-    snapshot_download(tiny_repo.id, cache_dir=keep_dir / "hub")
+    # Else it asks where the first test of this process had its Hub.
+    snapshot_download(tiny_repo.id, cache_dir=keep_dir / "hub", endpoint=hub.endpoint)
 
     freed = modelkeep("gc", "--all", "--yes", "--format", "json").document
 
