@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ from modelkeep.cli.confirm import agree
 from modelkeep.cli.document import plain
 from modelkeep.cli.options import Command, Invocation
 from modelkeep.errors import NotFoundError, UsageError
+from modelkeep.fs import accounts
 from modelkeep.hub.adopt.plan import Adopted, preview
 from modelkeep.hub.adopt.undo import Undone, undone
 from modelkeep.keep import Keep
@@ -205,16 +205,11 @@ def _become_owner(invocation: Invocation, caches: Sequence[Path]) -> None:
             owners.add(cache.lstat().st_uid)
     if len(owners) != 1 or owners == {0}:
         return
-    try:
-        user = pwd.getpwuid(owners.pop())
-    except KeyError as error:
+    user = accounts.become(owners.pop())
+    if user is None:
         raise NotFoundError(
             f"`{caches[0]}` belongs to a uid that this machine does not know",
             hint="let that user run it",
             path=caches[0],
-        ) from error
-    os.initgroups(user.pw_name, user.pw_gid)
-    os.setgid(user.pw_gid)
-    os.setuid(user.pw_uid)
-    os.environ["HOME"] = user.pw_dir
-    invocation.output.remark(f"working as {user.pw_name}, to whom it belongs")
+        )
+    invocation.output.remark(f"working as {user}, to whom it belongs")

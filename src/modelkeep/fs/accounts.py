@@ -1,6 +1,8 @@
-"""Names of users and groups; in a container, or for an account that is gone, their numbers."""
+"""Users and groups: their names, or numbers where there are none, and who the caller is."""
 
 from __future__ import annotations
+
+import os
 
 
 def user_name(uid: int) -> str | None:
@@ -26,3 +28,23 @@ def group(gid: int) -> str:
         return grp.getgrgid(gid).gr_name
     except KeyError:
         return str(gid)
+
+
+def is_member(gid: int) -> bool:
+    """Tell whether the caller is in a group; root is in those it was given, like anybody."""
+    return gid == os.getegid() or gid in os.getgroups()
+
+
+def become(uid: int) -> str | None:
+    """Let root go on for good as a user: ids, groups and home. The name; None for no such user."""
+    import pwd
+
+    try:
+        account = pwd.getpwuid(uid)
+    except KeyError:
+        return None
+    os.initgroups(account.pw_name, account.pw_gid)
+    os.setgid(account.pw_gid)
+    os.setuid(uid)
+    os.environ["HOME"] = account.pw_dir
+    return account.pw_name

@@ -11,6 +11,7 @@ from pathlib import Path
 from shlex import quote
 
 from modelkeep.errors import AccessError, ModelkeepError, NoSpaceError, ReadOnlyError
+from modelkeep.fs import accounts
 
 _CAPABILITY = frozenset(
     {
@@ -147,6 +148,11 @@ def explained(doing: str, path: Path | None = None) -> Iterator[None]:
         raise translate(error, path, doing=doing) from error
 
 
+def opening(folder: str | Path) -> str:
+    """Return what its owner, or root, types to open a folder to its group."""
+    return f"chmod -R g+rwX {quote(str(folder))}"
+
+
 def _lowered(error: OSError) -> str:
     text = error.strerror or str(error) or type(error).__name__
     return text[:1].lower() + text[1:]
@@ -167,10 +173,9 @@ def _who(where: str | bytes | Path | None) -> str | None:
             continue
         for place, found in ((candidate, status), (candidate.parent, folder)):
             if _is_closed_to_its_group(found):
-                fix = f"chmod -R g+rwX {quote(str(place))}"
                 return (
                     f"{_owned(place, found)}; uid {found.st_uid}, or root, opens it to its group:"
-                    f" {fix}"
+                    f" {opening(place)}"
                 )
         return f"{_owned(candidate, status)}; you are uid {os.geteuid()}"
     return None
@@ -188,5 +193,5 @@ def _is_closed_to_its_group(status: os.stat_result) -> bool:
         and bool(status.st_mode & stat.S_ISGID)
         and status.st_mode & stat.S_IRWXG != stat.S_IRWXG
         and status.st_uid != os.geteuid()
-        and status.st_gid in (os.getegid(), *os.getgroups())
+        and accounts.is_member(status.st_gid)
     )

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from modelkeep.errors import AccessError
-from modelkeep.fs import acl
+from modelkeep.fs import accounts, acl
 from modelkeep.fs.oserrors import explained
 
 INSIDE = 0o2775
@@ -39,7 +39,7 @@ def share(directory: Path, mode: int = INSIDE, *, umask_free: bool = True) -> bo
         os.fchmod(fd, mode)
         status = os.fstat(fd)
         if stat.S_IMODE(status.st_mode) != mode:
-            member = os.geteuid() == 0 or status.st_gid in (os.getegid(), *os.getgroups())
+            member = os.geteuid() == 0 or accounts.is_member(status.st_gid)
             raise AccessError(
                 f"`{directory}` does not take the mode {mode:o}",
                 # The kernel drops the setgid bit without a word for who is not in that group.

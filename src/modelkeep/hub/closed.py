@@ -10,10 +10,10 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from shlex import quote
 
 from modelkeep.errors import AccessError
 from modelkeep.fs import accounts
+from modelkeep.fs.oserrors import opening
 from modelkeep.hub.cache import HubCache
 from modelkeep.hub.repo import Repo
 
@@ -35,7 +35,7 @@ def describe(hub: HubCache, repo: Repo, refused: AccessError) -> ClosedRepo:
     named = cause.filename if isinstance(cause, OSError) else None
     path = _outermost(hub.folder(repo), Path(os.fsdecode(named or hub.folder(repo))))
     owner = accounts.user(path.lstat().st_uid)
-    return ClosedRepo(repo.id, repo.type.value, path, owner, f"chmod -R g+rwX {quote(str(path))}")
+    return ClosedRepo(repo.id, repo.type.value, path, owner, opening(path))
 
 
 def refusal(closed: ClosedRepo) -> AccessError:

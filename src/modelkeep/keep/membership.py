@@ -21,7 +21,7 @@ def chosen(name: str | None) -> int:
     UsageError where there is no such group, AccessError where the caller may not give it files.
     """
     gid = os.getegid() if name is None else _id_of(name)
-    if os.geteuid() != 0 and not _is_member(gid):
+    if os.geteuid() != 0 and not accounts.is_member(gid):
         raise AccessError(
             f"you are not in the group `{accounts.group(gid)}`, so you cannot give it a keep",
             hint=f"let root make the keep, or join: {_joining(gid)}",
@@ -43,13 +43,10 @@ def what_is_lacking(top: Path) -> str | None:
         status = top.stat()
     except OSError:
         return None
-    if not sharing.is_shared(status.st_mode) or os.geteuid() == 0 or _is_member(status.st_gid):
+    gid = status.st_gid
+    if not sharing.is_shared(status.st_mode) or os.geteuid() == 0 or accounts.is_member(gid):
         return None
-    return f"the keep is for the group `{accounts.group(status.st_gid)}`: {_joining(status.st_gid)}"
-
-
-def _is_member(gid: int) -> bool:
-    return gid == os.getegid() or gid in os.getgroups()
+    return f"the keep is for the group `{accounts.group(gid)}`: {_joining(gid)}"
 
 
 def _joining(gid: int) -> str:

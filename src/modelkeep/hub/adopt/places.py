@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import pwd
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
 from modelkeep.errors import AccessError, NotFoundError, UsageError
+from modelkeep.fs import accounts
 from modelkeep.fs.oserrors import explained
 from modelkeep.hub.repo import Repo
 
@@ -124,7 +124,7 @@ def _refuse_foreign(directory: Path) -> None:
     owner = directory.stat().st_uid
     if owner != os.geteuid():
         raise AccessError(
-            f"`{directory}` belongs to {_user(owner, 'uid ')}, and only its owner can adopt it",
+            f"`{directory}` belongs to {accounts.user(owner)}, and only its owner can adopt it",
             hint=f"let them run it: {as_owner(owner, 'adopt', directory)}",
             path=directory,
         )
@@ -132,11 +132,5 @@ def _refuse_foreign(directory: Path) -> None:
 
 def as_owner(uid: int, arguments: str, directory: Path) -> str:
     """Return what to type so that a user runs modelkeep on a directory."""
-    return f"sudo -u {quote(_user(uid, '#'))} modelkeep {arguments} {quote(str(directory))}"
-
-
-def _user(uid: int, prefix: str) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"{prefix}{uid}"
+    user = accounts.user_name(uid) or f"#{uid}"
+    return f"sudo -u {quote(user)} modelkeep {arguments} {quote(str(directory))}"

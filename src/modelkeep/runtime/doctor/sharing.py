@@ -11,7 +11,7 @@ from pathlib import Path
 from shlex import quote
 
 from modelkeep.fs import accounts, acl, durable
-from modelkeep.fs.oserrors import explained
+from modelkeep.fs.oserrors import explained, opening
 from modelkeep.hub import scan
 from modelkeep.runtime.doctor.interface import Check, Finding, Remedy, Status
 from modelkeep.runtime.doctor.permissions import give_mode, is_mine
@@ -127,7 +127,7 @@ class ClosedRepos(Check):
         return self.bad(
             f"{counted(len(closed), 'folder')} closed to those who share the keep:"
             f" {some([folder.path for folder in closed])}",
-            f"{accounts.user(first.status.st_uid)}, or root: chmod -R g+rwX {quote(first.path)}",
+            f"{accounts.user(first.status.st_uid)}, or root: {opening(first.path)}",
         )
 
 
