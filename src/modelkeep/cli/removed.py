@@ -11,6 +11,10 @@ from modelkeep.cli.table import Table
 from modelkeep.hub.removal.remove import KeptItem, RemovedItem
 
 _NAMED = 3
+_KINDS = {
+    "temporary": ("temporary file", "temporary files"),
+    "trash": ("file in the trash", "files in the trash"),
+}
 
 
 def ask(invocation: Invocation, remove: Sequence[RemovedItem], bytes_planned: int) -> None:
@@ -32,8 +36,13 @@ def planned(remove: Iterable[RemovedItem]) -> Table:
     for (kind, reason), items in groups.items():
         youngest = max((item.last_used for item in items if item.last_used), default=None)
         size = human.size(sum(item.bytes for item in items))
-        rows.append((human.counted(len(items), kind), size, human.ago(youngest), reason))
+        rows.append((_counted(len(items), kind), size, human.ago(youngest), reason))
     return Table(("remove", "size", "used", "reason"), rows, right=frozenset({"size"}))
+
+
+def _counted(count: int, kind: str) -> str:
+    one, many = _KINDS.get(kind, (kind, f"{kind}s"))
+    return f"{count:,} {one if count == 1 else many}"
 
 
 def kept_lines(kept: Iterable[KeptItem]) -> Iterator[str]:

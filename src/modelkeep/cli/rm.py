@@ -8,6 +8,7 @@ from modelkeep.cli import human
 from modelkeep.cli.document import fields
 from modelkeep.cli.options import REPO, Command, Invocation
 from modelkeep.cli.removed import ask, conclusion, kept_lines, planned
+from modelkeep.errors import BusyError
 from modelkeep.hub.removal.remove import Removal, preview
 
 
@@ -23,7 +24,7 @@ from modelkeep.hub.removal.remove import Removal, preview
 @click.argument("repos", metavar="REPO[@REV]...", nargs=-1, required=True, type=REPO)
 @click.option("--dry-run", is_flag=True, help="Show the plan and change nothing.")
 @click.pass_obj
-def command(invocation: Invocation, repos: tuple[str, ...], dry_run: bool) -> None:
+def command(invocation: Invocation, repos: tuple[str, ...], dry_run: bool) -> int:
     """Remove repos or revisions from the keep.
 
     Shows what goes and asks. A revision removes its commit and every ref to it, a bare name the
@@ -34,9 +35,12 @@ def command(invocation: Invocation, repos: tuple[str, ...], dry_run: bool) -> No
     plan = keep.plan_removals((repo, None) for repo in dict.fromkeys(repos))
     if dry_run:
         _show(invocation, preview(plan))
-        return
+        return 0
     ask(invocation, plan.remove, plan.bytes_planned)
-    _show(invocation, keep.remove(plan))
+    removal = keep.remove(plan)
+    _show(invocation, removal)
+    # What somebody began to use since the question stays.
+    return BusyError.exit_code if plan.remove and not removal.remove else 0
 
 
 def _show(invocation: Invocation, removal: Removal) -> None:
