@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import stat
 from pathlib import Path
 
 from modelkeep.errors import NoSpaceError
@@ -35,6 +36,13 @@ def _statvfs(path: Path) -> os.statvfs_result:
 def allocated_bytes(status: os.stat_result) -> int:
     """Return what an inode takes on the disk: less than its size when sparse or compressed."""
     return status.st_blocks * _BLOCK
+
+
+def freed_by(status: os.stat_result) -> int:
+    """Return what the disk gets back when this name of an inode goes: nothing if it has others."""
+    if not stat.S_ISDIR(status.st_mode) and status.st_nlink > 1:
+        return 0
+    return allocated_bytes(status)
 
 
 def require_free(path: Path, needed: int, *, doing: str) -> None:

@@ -19,7 +19,8 @@ from modelkeep.errors import AccessError, ModelkeepError, NoSpaceError
 from modelkeep.fs import durable, sharing
 from modelkeep.fs.links import COPY_BELOW, Linker, LinkMode
 from modelkeep.fs.oserrors import explained
-from modelkeep.fs.space import allocated_bytes, require_free
+from modelkeep.fs.sameness import identity
+from modelkeep.fs.space import freed_by, require_free
 from modelkeep.fs.syncpoint import reach
 from modelkeep.hub import provenance, unsettled
 from modelkeep.hub.cache import HubCache
@@ -288,14 +289,9 @@ def _own_space(file: Unsettled) -> int:
         status = file.path.lstat()
     except FileNotFoundError:
         return 0
-    return allocated_bytes(status) if file.path == file.content and status.st_nlink == 1 else 0
+    return freed_by(status) if file.path == file.content else 0
 
 
 def _is_same(path: Path, before: os.stat_result) -> bool:
     """Tell whether nobody has written to a file, or replaced it."""
-    now = path.lstat()
-    return (now.st_ino, now.st_size, now.st_mtime_ns) == (
-        before.st_ino,
-        before.st_size,
-        before.st_mtime_ns,
-    )
+    return identity(path.lstat()) == identity(before)

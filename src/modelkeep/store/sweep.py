@@ -20,7 +20,7 @@ from modelkeep.errors import ModelkeepError
 from modelkeep.fs import durable
 from modelkeep.fs.clock import now_ns
 from modelkeep.fs.oserrors import explained
-from modelkeep.fs.space import allocated_bytes
+from modelkeep.fs.space import freed_by
 from modelkeep.fs.syncpoint import reach
 from modelkeep.store.layout import StoreLayout
 
@@ -116,6 +116,15 @@ def look_into(
             yield Leftover(kind, path, found.bytes, found.changed_ns, lifetime_ns, reason)
 
 
+def changed_ns(path: Path) -> int | None:
+    """Return when a file, or a folder with all that is in it, last changed; None where it is gone.
+
+    By the file system's clock, as `Leftover.changed_ns` is.
+    """
+    found = _look(path)
+    return None if found is None else found.changed_ns
+
+
 def remove_dead(clock: Path, found: Iterable[Leftover]) -> list[Path]:
     """Remove those that are dead by the clock of a directory; return what was removed."""
     found = list(found)
@@ -191,21 +200,14 @@ def _look(path: Path) -> _Look | None:
         top = path.lstat()
     except OSError:
         return None
-    size = _only_here(top)
+    size = freed_by(top)
     changed, written = top.st_ctime_ns, top.st_mtime_ns
     if stat.S_ISDIR(top.st_mode):
         for base, folders, names in os.walk(path):
             for name in (*folders, *names):
                 with suppress(OSError):  # it comes and goes
                     status = os.lstat(os.path.join(base, name))  # noqa: PTH118 - walks large trees
-                    size += _only_here(status)
+                    size += freed_by(status)
                     changed = max(changed, status.st_ctime_ns)
                     written = max(written, status.st_mtime_ns)
     return _Look((top.st_dev, top.st_ino), size, changed, written)
-
-
-def _only_here(status: os.stat_result) -> int:
-    """Return what the disk gets back for one name."""
-    if not stat.S_ISDIR(status.st_mode) and status.st_nlink > 1:
-        return 0
-    return allocated_bytes(status)

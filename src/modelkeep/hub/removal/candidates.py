@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import stat
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
-from modelkeep.fs.space import allocated_bytes
+from modelkeep.fs.folders import entries
+from modelkeep.fs.space import freed_by
 from modelkeep.hub import provenance, use
 from modelkeep.hub.cache import HubCache
 from modelkeep.hub.holds import hold_on
 from modelkeep.hub.removal.evict import Candidate, Space
 from modelkeep.hub.removal.litter import Litter
-from modelkeep.hub.scan import ScannedRepo, ScannedRevision, entries, is_finished
+from modelkeep.hub.scan import ScannedRepo, ScannedRevision, is_finished
 from modelkeep.store.inventory import Inventory, digest_text, referred
 from modelkeep.store.roots import OWN_HUB
 from modelkeep.store.store import Store
@@ -116,10 +116,8 @@ def _space(
             stored = inventory.blobs.get(entry.name)
             if stored is not None and stored.inode == status.st_ino:
                 links[entry.name] += 1
-            elif stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
-                name = f"{folder}/{entry.name}"
-                if name not in lying:
-                    own[name] = allocated_bytes(status)
+            elif (name := f"{folder}/{entry.name}") not in lying:
+                own[name] = freed_by(status)
     linked = {name for name, blob in inventory.blobs.items() if blob.links - 1 > links[name]}
     others = {digest_text(name): name for name in inventory.blobs if name not in linked}
     alive, unread = referred(store, others, besides=OWN_HUB)

@@ -6,9 +6,7 @@ take it away. Whoever has taken a lease and waited out the marks finds what he h
 
 from __future__ import annotations
 
-import os
 import shutil
-import stat
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +14,7 @@ from pathlib import Path
 from modelkeep.errors import AccessError
 from modelkeep.fs import durable, oserrors
 from modelkeep.fs.oserrors import explained
-from modelkeep.fs.space import allocated_bytes
+from modelkeep.fs.space import freed_by
 from modelkeep.fs.syncpoint import reach
 from modelkeep.hub.cache import HubCache
 from modelkeep.hub.holds import hold_on
@@ -129,17 +127,12 @@ def pointed(hub: HubCache, repo: Repo, commits: Iterable[str]) -> frozenset[str]
     return frozenset(name for commit in commits for name in hub.pointers(repo, commit).values())
 
 
-def is_own(status: os.stat_result) -> bool:
-    """Tell whether a file's bytes go with this one name of it."""
-    return stat.S_ISREG(status.st_mode) and status.st_nlink == 1
-
-
 def _remove(path: Path) -> int:
     try:
         status = path.lstat()
     except FileNotFoundError:
         return 0
-    return allocated_bytes(status) if durable.remove(path) and is_own(status) else 0
+    return freed_by(status) if durable.remove(path) else 0
 
 
 def _put_back(doomed: Path, place: Path) -> None:

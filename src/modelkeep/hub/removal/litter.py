@@ -21,7 +21,7 @@ from modelkeep.store.digest import Digest
 from modelkeep.store.inventory import Inventory
 from modelkeep.store.marks import condemned
 from modelkeep.store.store import Store
-from modelkeep.store.sweep import DAY_NS, Leftover, discard, look_into
+from modelkeep.store.sweep import DAY_NS, Leftover, changed_ns, discard, look_into
 
 _UNFINISHED = ".incomplete"
 _UNUSED = "no revision has it"
@@ -156,5 +156,5 @@ def _empty(hub: HubCache, scanned: ScannedRepo, now_ns: int) -> Iterable[tuple[R
 
 
 def _is_old(top: Path, now_ns: int) -> bool:
-    found = look_into(top.parent, kind="", lifetime_ns=DAY_NS, reason="", chosen=top.name.__eq__)
-    return all(each.is_dead(now_ns) for each in found)
+    changed = changed_ns(top)
+    return changed is None or now_ns - changed > DAY_NS

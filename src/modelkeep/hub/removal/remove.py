@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelkeep.errors import NotFoundError, UsageError
-from modelkeep.fs.space import allocated_bytes
+from modelkeep.fs.space import allocated_bytes, freed_by
 from modelkeep.fs.syncpoint import reach
 from modelkeep.hub import use
 from modelkeep.hub.cache import HubCache
 from modelkeep.hub.holds import hold_on
-from modelkeep.hub.removal.hide import give_up, hide, is_own, pointed, remove_folder
+from modelkeep.hub.removal.hide import give_up, hide, pointed, remove_folder
 from modelkeep.hub.repo import Repo
 from modelkeep.hub.scan import scan_all
 from modelkeep.store.condemned import release
@@ -154,12 +154,12 @@ def execute(store: Store, hub: HubCache, plan: RemovalPlan) -> Removal:
     references = ReferenceIndex(store.roots)
     reasons: Counter[str] = Counter()
     for digest in filter(None, map(Digest.from_etag, _names(going))):
-        size = _size(store.path(digest))
+        stored = _status(store.path(digest))
         released = release(store, digest, references)
         reach("remove:released")
         freed += released.bytes_freed
-        if released.kept and size:
-            pending += size
+        if released.kept and stored:
+            pending += allocated_bytes(stored)
             reasons[released.kept] += 1
     for part in going:
         if part.whole_repo:
@@ -231,7 +231,7 @@ def _freeable(store: Store, hub: HubCache, repos: Iterable[RepoRemoval]) -> dict
     for name, paths in going.items():
         here = list(filter(None, map(_status, paths)))
         digest = Digest.from_etag(name)
-        sizes[name] = sum(allocated_bytes(status) for status in here if is_own(status))
+        sizes[name] = sum(map(freed_by, here))
         if digest is None:
             continue
         blob = store.path(digest)
@@ -262,11 +262,6 @@ def _status(path: Path) -> os.stat_result | None:
         return path.lstat()
     except OSError:
         return None
-
-
-def _size(path: Path) -> int:
-    status = _status(path)
-    return allocated_bytes(status) if status else 0
 
 
 def _uses(
