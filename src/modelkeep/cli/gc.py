@@ -2,35 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeVar
 
 import click
 
 from modelkeep.cli import human
 from modelkeep.cli.document import fields
-from modelkeep.cli.options import Command, Invocation
+from modelkeep.cli.options import AGE, SIZE, Command, Invocation
 from modelkeep.cli.removed import ask, conclusion, kept_lines, planned
 from modelkeep.cli.table import Table
 from modelkeep.hub.removal.collect import CollectionPlan, preview
 from modelkeep.hub.removal.remove import Removal
-from modelkeep.sizes import parse_size
-from modelkeep.times import parse_age
-
-Value = TypeVar("Value")
-
-
-def _read(
-    parse: Callable[[str], Value],
-) -> Callable[[click.Context, click.Parameter, str | None], Value | None]:
-    def read(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Value | None:
-        try:
-            return None if value is None else parse(value)
-        except ValueError as error:
-            raise click.BadParameter(str(error), ctx, parameter) from error
-
-    return read
 
 
 @click.command(
@@ -43,15 +25,11 @@ def _read(
         "modelkeep gc --free 50GB --yes",
     ),
 )
-@click.option(
-    "--keep-under", callback=_read(parse_size), metavar="SIZE", help="Let the keep take no more."
-)
-@click.option(
-    "--free", callback=_read(parse_size), metavar="SIZE", help="Give back at least so much."
-)
+@click.option("--keep-under", type=SIZE, metavar="SIZE", help="Let the keep take no more.")
+@click.option("--free", type=SIZE, metavar="SIZE", help="Give back at least so much.")
 @click.option(
     "--older-than",
-    callback=_read(parse_age),
+    type=AGE,
     metavar="AGE",
     help="Only revisions not used for so long, such as 30d.",
 )

@@ -13,7 +13,7 @@ It returns its exit code, None for 0, raises `ModelkeepError`, and shows what it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,11 +26,17 @@ from modelkeep import settings
 from modelkeep.cli.output import FORMATS, Output
 from modelkeep.errors import ModelkeepError
 from modelkeep.hub.repo import RepoType
+from modelkeep.sizes import parse_size
+from modelkeep.times import parse_age
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
     from modelkeep.keep import Keep
+
+    _Type = click.ParamType[float]
+else:
+    _Type = click.ParamType  # no generic at run time in older clicks
 
 
 @dataclass(slots=True)
@@ -156,5 +162,34 @@ class RepoName(click.types.StringParamType):
         return found
 
 
+class Parsed(_Type):
+    """What `parse` makes of a text; a usage error with examples where it raises ValueError."""
+
+    def __init__(self, name: str, parse: Callable[[str], float], examples: str) -> None:
+        self.name = name
+        self._parse = parse
+        self._examples = examples
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the value."""
+        try:
+            return self._parse(str(value))
+        except ValueError:
+            self.fail(f"`{value}` is no {self.name} such as {self._examples}", param, ctx)
+
+
+def _rate(text: str) -> int:
+    rate = parse_size(text)
+    if rate <= 0:
+        raise ValueError(text)
+    return rate
+
+
+SIZE = Parsed("size", parse_size, "500 GB, 1.5T or 20GiB")
+AGE = Parsed("age", parse_age, "12h, 30d or 8w")
+TIME = Parsed("time", parse_age, "30m or 2h")
+RATE = Parsed("rate", _rate, "500k, 10M or 1G")
 REPO = RepoName()
 TYPE = click.Choice([kind.value for kind in RepoType])

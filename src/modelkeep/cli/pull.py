@@ -5,25 +5,11 @@ from __future__ import annotations
 import click
 
 from modelkeep.cli import document
-from modelkeep.cli.options import REPO, TYPE, Command, Invocation
+from modelkeep.cli.options import RATE, REPO, TYPE, Command, Invocation
 from modelkeep.cli.placed import remind, report
 from modelkeep.errors import ModelkeepError
-from modelkeep.hub.pull import Pulled
+from modelkeep.hub.pulled import Pulled
 from modelkeep.hub.xet import XetUse
-from modelkeep.sizes import parse_size
-
-
-def _rate(ctx: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
-    """Read `10M`: bytes a second, in decimal units."""
-    if value is None:
-        return None
-    try:
-        rate = parse_size(value)
-    except ValueError:
-        rate = 0
-    if rate <= 0:
-        raise click.BadParameter(f"'{value}' is not 500k, 10M or 1G", ctx, parameter)
-    return rate
 
 
 @click.command(
@@ -41,7 +27,7 @@ def _rate(ctx: click.Context, parameter: click.Parameter, value: str | None) -> 
 @click.option("--exclude", multiple=True, metavar="P", help="No files that match; repeatable.")
 @click.option("--force", is_flag=True, help="Let what `add` made follow upstream again.")
 @click.option(
-    "--limit-rate", callback=_rate, metavar="RATE", help="Bytes a second at most, such as 10M."
+    "--limit-rate", type=RATE, metavar="RATE", help="Bytes a second at most, such as 10M."
 )
 @click.option(
     "--xet",

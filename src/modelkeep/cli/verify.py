@@ -9,11 +9,10 @@ import click
 from modelkeep.cli import human
 from modelkeep.cli.document import fields
 from modelkeep.cli.failure import INTERRUPTED
-from modelkeep.cli.options import REPO, Command, Invocation
+from modelkeep.cli.options import REPO, TIME, Command, Invocation
 from modelkeep.errors import ModelkeepError
 from modelkeep.keep import Keep
 from modelkeep.store.report import Corrupt, VerifyReport
-from modelkeep.times import parse_age
 
 
 @click.command(
@@ -42,6 +41,7 @@ from modelkeep.times import parse_age
 )
 @click.option(
     "--max-time",
+    type=TIME,
     metavar="TIME",
     help="Begin no file that would not be done by then, such as 1h; the next run goes on.",
 )
@@ -63,7 +63,7 @@ def command(
     everything: bool,
     cache: str | None,
     quick: bool,
-    max_time: str | None,
+    max_time: float | None,
     jobs: int | None,
     repair: bool,
     source: str | None,
@@ -96,7 +96,7 @@ def command(
         try:
             found = verify(
                 quick=quick,
-                max_seconds=_seconds(max_time),
+                max_seconds=max_time,
                 jobs=jobs,
                 repair=repair,
                 source=source,
@@ -124,17 +124,6 @@ def _keep(invocation: Invocation, *, needed: bool) -> Keep | None:
         if needed or invocation.keep is not None:
             raise
         return None
-
-
-def _seconds(text: str | None) -> float | None:
-    if text is None:
-        return None
-    try:
-        return parse_age(text)
-    except ValueError as error:
-        raise click.BadParameter(
-            f"`{text}` is no time such as 30m or 2h", param_hint="--max-time"
-        ) from error
 
 
 def _advise(invocation: Invocation, found: VerifyReport, repaired: bool, cache: str | None) -> None:
