@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from modelkeep.fs.sameness import identity
 from modelkeep.store import meta as metas
-from modelkeep.store.badcopies import identity
 from modelkeep.store.checked import Checked
 from modelkeep.store.digest import Digest
 from modelkeep.store.report import Copy, VerifyReport

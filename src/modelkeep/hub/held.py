@@ -7,6 +7,7 @@ from collections.abc import Container
 from dataclasses import dataclass
 
 from modelkeep.errors import NotFoundError
+from modelkeep.fs.sameness import Identity, identity
 from modelkeep.hub.cache import HubCache
 from modelkeep.hub.repo import DEFAULT_REVISION, Repo
 from modelkeep.hub.tree import TreeFile
@@ -69,15 +70,13 @@ def damaged(layout: StoreLayout, hub: HubCache, repo: Repo, commit: str) -> list
     ]
 
 
-def _is_damaged(
-    layout: StoreLayout, bad: Container[badcopies.Identity], file: TreeFile, path: str
-) -> bool:
+def _is_damaged(layout: StoreLayout, bad: Container[Identity], file: TreeFile, path: str) -> bool:
     try:
         status = os.stat(path)  # noqa: PTH116 - asked before every command of `exec`
     except OSError:
         return False  # missing, which is another matter
     return (
         status.st_size != file.size
-        or badcopies.identity(status) in bad
+        or identity(status) in bad
         or metas.is_marked(layout.meta_name(file.digest))
     )

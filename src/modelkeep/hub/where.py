@@ -9,10 +9,10 @@ from pathlib import Path
 from modelkeep.errors import NotFoundError
 from modelkeep.fs.links import COPY_BELOW
 from modelkeep.fs.oserrors import explained
+from modelkeep.fs.sameness import identity
 from modelkeep.hub.cache import HubCache
 from modelkeep.hub.repo import DEFAULT_REVISION, Repo
 from modelkeep.settings import Decided
-from modelkeep.store.badcopies import identity
 from modelkeep.store.checked import Checked
 from modelkeep.store.digest import Digest, hash_file
 from modelkeep.store.store import Store

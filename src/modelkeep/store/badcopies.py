@@ -12,22 +12,14 @@ import json
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeAlias
 
 from modelkeep.errors import ModelkeepError
 from modelkeep.fs import durable
 from modelkeep.fs.reading import read_small
+from modelkeep.fs.sameness import Identity, identity
 from modelkeep.store.digest import Digest
 from modelkeep.store.layout import StoreLayout
 from modelkeep.times import utc_now
-
-Identity: TypeAlias = tuple[int, int, int]
-"""Inode, size and modification time in nanoseconds."""
-
-
-def identity(status: os.stat_result) -> Identity:
-    """Return what a file has until it is written to or replaced."""
-    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def mark(layout: StoreLayout, path: Path, digest: Digest, status: os.stat_result) -> None:

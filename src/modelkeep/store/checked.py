@@ -14,8 +14,8 @@ from pathlib import Path
 
 from modelkeep.errors import ModelkeepError
 from modelkeep.fs import durable
+from modelkeep.fs.sameness import Identity
 from modelkeep.fs.syncpoint import reach
-from modelkeep.store.badcopies import Identity
 from modelkeep.times import utc_seconds
 
 _WORN = 4  # lines for each living path before the log is written anew

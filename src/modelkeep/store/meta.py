@@ -15,6 +15,7 @@ from pathlib import Path
 
 from modelkeep.fs.durable import write_bytes
 from modelkeep.fs.reading import read_small
+from modelkeep.fs.sameness import identity
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -74,15 +75,8 @@ class Meta:
         return replace(cls.of(status, now=now), verified_at=None, bad_since=now)
 
     def describes(self, status: os.stat_result) -> bool:
-        """Tell whether the file is still the one that was hashed.
-
-        ctime is left out on purpose: making a hard link changes it.
-        """
-        return (self.size, self.mtime_ns, self.inode) == (
-            status.st_size,
-            status.st_mtime_ns,
-            status.st_ino,
-        )
+        """Tell whether the file is still the one that was hashed."""
+        return (self.inode, self.size, self.mtime_ns) == identity(status)
 
     def with_sources(self, sources: Iterable[Source]) -> Meta:
         """Return this with more sources; itself when none is new."""

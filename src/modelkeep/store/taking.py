@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from modelkeep.fs import durable, oserrors, scanning
 from modelkeep.fs.oserrors import explained
+from modelkeep.fs.sameness import identity
 from modelkeep.fs.syncpoint import reach
 from modelkeep.store.digest import Digest, hash_file
 from modelkeep.store.meta import Source
@@ -109,8 +110,7 @@ def _hashed(
     """Hash a file; return why it is refused, None where its bytes are what they should be."""
     found, size = hash_file(descriptor, digest.algorithm, progress=progress)
     reach("take_over:hashed")
-    after = os.fstat(descriptor)
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+    if identity(before) != identity(os.fstat(descriptor)):
         return Taken(Outcome.CHANGED, "it changed while it was hashed")
     if found != digest:
         return Taken(Outcome.CORRUPT, f"its bytes are {found} ({size} bytes)", found)

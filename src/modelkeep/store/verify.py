@@ -12,9 +12,9 @@ from pathlib import Path
 from modelkeep.errors import ModelkeepError
 from modelkeep.fs import oserrors, scanning
 from modelkeep.fs.oserrors import explained
+from modelkeep.fs.sameness import identity
 from modelkeep.store import badcopies, heal
 from modelkeep.store import meta as metas
-from modelkeep.store.badcopies import identity
 from modelkeep.store.checked import Checked
 from modelkeep.store.digest import Digest, hash_file
 from modelkeep.store.meta import Meta

@@ -19,6 +19,7 @@ from pathlib import Path
 from modelkeep.errors import ModelkeepError
 from modelkeep.fs import durable
 from modelkeep.fs.oserrors import explained
+from modelkeep.fs.sameness import identity
 from modelkeep.fs.syncpoint import reach
 from modelkeep.store.digest import Digest
 from modelkeep.store.store import Store
@@ -81,11 +82,7 @@ class Entry:
 
     def is_same_file(self, status: os.stat_result) -> bool:
         """Tell whether this is still the inode that was noted, with the bytes it had."""
-        return (self.inode, self.size, self.mtime_ns) == (
-            status.st_ino,
-            status.st_size,
-            status.st_mtime_ns,
-        )
+        return (self.inode, self.size, self.mtime_ns) == identity(status)
 
     def looks_like(self, status: os.stat_result) -> bool:
         """Tell whether this is a file that was given back: another inode that is as it was."""

@@ -23,6 +23,7 @@ from modelkeep.fs.cores import cores
 from modelkeep.fs.extents import extents
 from modelkeep.fs.links import COPY_BELOW, Linker, LinkMode
 from modelkeep.fs.oserrors import explained
+from modelkeep.fs.sameness import identity
 from modelkeep.fs.space import allocated_bytes
 from modelkeep.fs.syncpoint import reach
 from modelkeep.hub.adopt.inventory import Found
@@ -250,12 +251,7 @@ class Sharer:
 
 def is_unchanged(found: Found, now: os.stat_result) -> bool:
     """Tell whether a file is the inode that was found, with the bytes it had."""
-    before = found.status
-    return (now.st_ino, now.st_size, now.st_mtime_ns) == (
-        before.st_ino,
-        before.st_size,
-        before.st_mtime_ns,
-    )
+    return identity(now) == identity(found.status)
 
 
 def is_clone(path: Path, blob: Path) -> bool:
