@@ -13,7 +13,7 @@ import pytest
 from huggingface_hub import scan_cache_dir, snapshot_download
 
 from modelkeep.errors import BusyError, ModelkeepError, NotFoundError
-from modelkeep.hub.pull import Pulled
+from modelkeep.hub.pulled import Pulled
 from modelkeep.keep import Keep
 from tests import forks
 from tests.hub import Hub, Repository

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import scan_cache_dir, snapshot_download
 
-from modelkeep.hub.pull import Pulled
+from modelkeep.hub.pulled import Pulled
 from modelkeep.hub.settle import Settled
 from modelkeep.keep import Keep
 from modelkeep.store import marks

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from modelkeep.hub.link import Linked
     from modelkeep.hub.listing import Listing
     from modelkeep.hub.progress import Progress
-    from modelkeep.hub.pull import Pulled
+    from modelkeep.hub.pulled import Pulled
     from modelkeep.hub.removal.collect import CollectionPlan
     from modelkeep.hub.removal.remove import Removal, RemovalPlan
     from modelkeep.hub.settle import Settled
@@ -56,7 +56,7 @@ _HOMES = {
     "ListedLease": "modelkeep.keep.holding",
     "Listing": "modelkeep.hub.listing",
     "Progress": "modelkeep.hub.progress",
-    "Pulled": "modelkeep.hub.pull",
+    "Pulled": "modelkeep.hub.pulled",
     "Removal": "modelkeep.hub.removal.remove",
     "RemovalPlan": "modelkeep.hub.removal.remove",
     "Settled": "modelkeep.hub.settle",

@@ -9,7 +9,7 @@ import pytest
 from modelkeep.cli import human, placed
 from modelkeep.cli.progress import Lines
 from modelkeep.cli.table import Table
-from modelkeep.hub.pull import Pulled
+from modelkeep.hub.pulled import Pulled
 
 
 @pytest.mark.parametrize(

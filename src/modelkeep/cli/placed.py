@@ -14,7 +14,7 @@ from modelkeep.cli.options import Invocation
 from modelkeep.hub.repo import DEFAULT_REVISION, Repo, RepoType
 
 if TYPE_CHECKING:
-    from modelkeep.hub.pull import Pulled
+    from modelkeep.hub.pulled import Pulled
 
 _HOW = {"hardlink": "linked", "reflink": "cloned", "symlink": "symlinked", "copy": "copied"}
 

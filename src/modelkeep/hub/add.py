@@ -26,7 +26,7 @@ from modelkeep.hub.cache import HubCache
 from modelkeep.hub.holds import in_hand
 from modelkeep.hub.materialise import OWN_HUB_RUNGS, Materialiser, Placement
 from modelkeep.hub.progress import Progress
-from modelkeep.hub.pull import Pulled
+from modelkeep.hub.pulled import Pulled
 from modelkeep.hub.repo import Repo, is_commit
 from modelkeep.hub.tree import TreeFile, is_path
 from modelkeep.store.digest import GIT_SHA1, SHA256, hash_bytes, hash_file

@@ -8,10 +8,7 @@ in the hub cache: blobs, snapshot, tree, refs, in this order.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 
 from modelkeep.errors import (
     BusyError,
@@ -27,9 +24,9 @@ from modelkeep.hub.cache import HubCache
 from modelkeep.hub.holds import in_hand
 from modelkeep.hub.materialise import OWN_HUB_RUNGS, Materialiser, Placement
 from modelkeep.hub.progress import Progress
+from modelkeep.hub.pulled import Pulled
 from modelkeep.hub.removal.budget import Budget
-from modelkeep.hub.removal.remove import RemovedItem
-from modelkeep.hub.repo import Repo, is_commit
+from modelkeep.hub.repo import is_commit
 from modelkeep.hub.request import Request
 from modelkeep.hub.settle import settle
 from modelkeep.hub.tree import TreeFile
@@ -39,63 +36,6 @@ from modelkeep.store.sweep import sweep
 
 # A blob may be taken away between being found and being linked; each round fetches what was.
 _ROUNDS = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Pulled:
-    """What a pull or an add did. Sizes are bytes of files, times seconds.
-
-    `bytes_fetched` is what had to be fetched, `bytes_stored` what is new in the store,
-    `bytes_linked` what was there already, `bytes_resumed` what of `bytes_fetched` an earlier run
-    had left. `modes` counts how the files were put into the hub, `files_placed` those of them for
-    which that was done just now. `evicted` are the revisions that went to make room.
-    """
-
-    repo: str
-    type: str
-    commit: str
-    snapshot: Path
-    files: int
-    bytes_total: int
-    bytes_fetched: int
-    bytes_stored: int
-    bytes_linked: int
-    modes: dict[str, int]
-    seconds: float
-    bytes_resumed: int
-    files_placed: int
-    evicted: tuple[RemovedItem, ...] = ()
-
-    @classmethod
-    def of(
-        cls,
-        repo: Repo,
-        commit: str,
-        snapshot: Path,
-        files: Sequence[TreeFile],
-        placement: Placement,
-        *,
-        started: float,
-        stored: int,
-        fetched: int = 0,
-        resumed: int = 0,
-    ) -> Pulled:
-        """Sum up what came; `started` is the moment, of the monotonic clock, when it began."""
-        return cls(
-            repo=repo.id,
-            type=repo.type.value,
-            commit=commit,
-            snapshot=snapshot,
-            files=len(files),
-            bytes_total=sum(file.size for file in files),
-            bytes_fetched=fetched,
-            bytes_stored=stored,
-            bytes_linked=sum({file.digest: file.size for file in files}.values()) - stored,
-            modes={mode.value: count for mode, count in sorted(placement.modes.items())},
-            seconds=time.monotonic() - started,
-            bytes_resumed=min(resumed, fetched),
-            files_placed=placement.placed,
-        )
 
 
 def pull(

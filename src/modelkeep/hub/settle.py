@@ -28,6 +28,7 @@ from modelkeep.hub.holds import in_hand
 from modelkeep.hub.materialise import OWN_HUB_RUNGS, Materialiser, Placement
 from modelkeep.hub.progress import Progress
 from modelkeep.hub.repo import Repo
+from modelkeep.hub.skipped import Skipped
 from modelkeep.hub.tree import TreeFile
 from modelkeep.hub.unsettled import Unsettled
 from modelkeep.hub.upstream import Upstream
@@ -37,14 +38,6 @@ from modelkeep.store.store import Store
 from modelkeep.store.taking import Outcome, Taken, take
 
 _READABLE = 0o044
-
-
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """A file that was left as it is, and why."""
-
-    path: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,8 +255,8 @@ class _Settler:
         for commit in self._hub.commits(self._repo):
             noted = {file.path: file for file in self._hub.tree(self._repo, commit) or ()}
             held = {path: file.digest for path, file in noted.items()}
-            for path, file in self._hub.snapshot_files(self._repo, commit).items():
-                if file.is_symlink() and (digest := Digest.from_etag(file.readlink().name)):
+            for path, name in self._hub.pointers(self._repo, commit).items():
+                if digest := Digest.from_etag(name):
                     held[path] = digest
             origin = provenance.source_of(self._store, self._repo, commit, held.values())
             upstream = None if origin == provenance.LOCAL else self._upstream

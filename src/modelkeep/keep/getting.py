@@ -18,7 +18,7 @@ from modelkeep.keep.recording import unrecorded_use
 if TYPE_CHECKING:
     from modelkeep.hub.link import Linked
     from modelkeep.hub.progress import Progress
-    from modelkeep.hub.pull import Pulled
+    from modelkeep.hub.pulled import Pulled
     from modelkeep.hub.removal.budget import Budget
     from modelkeep.hub.upstream import Upstream
 

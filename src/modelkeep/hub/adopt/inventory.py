@@ -17,7 +17,7 @@ from modelkeep.fs.oserrors import explained
 from modelkeep.fs.reading import read_small
 from modelkeep.hub import tree
 from modelkeep.hub.repo import Repo, is_commit
-from modelkeep.hub.settle import Skipped
+from modelkeep.hub.skipped import Skipped
 from modelkeep.hub.tree import TreeFile
 from modelkeep.store.digest import Digest
 

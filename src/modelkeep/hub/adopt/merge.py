@@ -40,7 +40,7 @@ from modelkeep.hub.holds import in_hand
 from modelkeep.hub.materialise import OWN_HUB_RUNGS, Materialiser, Placement
 from modelkeep.hub.progress import Progress
 from modelkeep.hub.repo import Repo
-from modelkeep.hub.settle import Skipped
+from modelkeep.hub.skipped import Skipped
 from modelkeep.hub.tree import TreeFile
 from modelkeep.store.digest import Digest
 from modelkeep.store.store import Store

@@ -20,7 +20,7 @@ from modelkeep.hub.adopt.journal import Journal
 from modelkeep.hub.adopt.places import Place
 from modelkeep.hub.adopt.plain import take_stock_of_folder
 from modelkeep.hub.adopt.sharer import is_clone
-from modelkeep.hub.settle import Skipped
+from modelkeep.hub.skipped import Skipped
 from modelkeep.store.digest import Digest
 from modelkeep.store.store import Store
 

@@ -18,7 +18,7 @@ from modelkeep.hub.adopt.inventory import Dangling, Found, Inventory
 from modelkeep.hub.adopt.journal import Entry, Journal
 from modelkeep.hub.adopt.plan import Adopted, Plan, preview
 from modelkeep.hub.adopt.sharer import Result
-from modelkeep.hub.settle import Skipped
+from modelkeep.hub.skipped import Skipped
 from modelkeep.store.digest import Digest
 from modelkeep.store.roots import Root
 from modelkeep.store.store import Store

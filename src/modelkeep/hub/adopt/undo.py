@@ -29,7 +29,7 @@ from modelkeep.hub.adopt.sharer import is_clone
 from modelkeep.hub.adopt.steps import working_on
 from modelkeep.hub.progress import Progress
 from modelkeep.hub.repo import Repo
-from modelkeep.hub.settle import Skipped
+from modelkeep.hub.skipped import Skipped
 from modelkeep.store.digest import Digest
 from modelkeep.store.store import Store
 

@@ -17,6 +17,7 @@ from modelkeep.fs.space import allocated_bytes, freed_by
 from modelkeep.fs.syncpoint import reach
 from modelkeep.hub import use
 from modelkeep.hub.cache import HubCache
+from modelkeep.hub.held import not_here
 from modelkeep.hub.holds import hold_on
 from modelkeep.hub.removal.hide import give_up, hide, pointed, remove_folder
 from modelkeep.hub.repo import Repo
@@ -181,7 +182,7 @@ def _chosen(hub: HubCache, repo: Repo, revision: str | None) -> list[str]:
     """Return the commits that are meant."""
     hub.refuse_planted(repo)
     if not hub.folder(repo).is_dir():
-        raise NotFoundError(f"`{repo}` is not in the keep", hint="see what is: modelkeep ls")
+        raise not_here(repo)
     if hub.leads_away(repo):
         raise UsageError(
             f"`{repo}` does not lie in the keep: its folder is a link to another place",
