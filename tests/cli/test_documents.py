@@ -124,7 +124,7 @@ def test_verify_names_what_is_bad_and_ends_with_1(
         "schema": 1, "files": 6, "bytes": 2 * SIZE, "seconds": 0,
         "corrupt": [], "missing": [], "repaired": [], "unverifiable": [], "unchanged": 0,
         "remaining": {"files": 0, "bytes": 0}, "interrupted": False,
-        "repairs": [], "not_repaired": [],
+        "repairs": [], "not_repaired": [], "dry_run": False,
     }  # fmt: skip
 
     (blob,) = (keep_dir / "store/blobs/sha256").glob("*/*")

@@ -46,6 +46,20 @@ def test_repair_says_what_it_did_and_ends_with_0(
     assert set(document["repairs"][0]) == {"digest", "path", "how", "source"}
 
 
+def test_a_dry_run_of_a_repair_shows_what_it_would_make_good(
+    modelkeep: Modelkeep, blob: Path, keep_dir: Path
+) -> None:
+    damage(keep_dir)
+    bad = blob.read_bytes()
+    shown = modelkeep("verify", "--repair", "--dry-run")
+    assert shown.code == 1
+    assert f"would repair {blob}\n" in shown.out
+    assert blob.read_bytes() == bad
+    document = modelkeep("verify", "--repair", "--dry-run", "--format", "json").document
+    assert (document["dry_run"], document["repairs"]) == (True, [])
+    assert modelkeep("verify", "--dry-run").code == 2
+
+
 def test_what_cannot_be_repaired_is_said_with_the_reason(
     modelkeep: Modelkeep, blob: Path, keep_dir: Path
 ) -> None:

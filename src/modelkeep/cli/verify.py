@@ -20,9 +20,8 @@ from modelkeep.store.report import Corrupt, VerifyReport
     cls=Command,
     examples=(
         "modelkeep verify",
-        "modelkeep verify org/name org/other@v1.0 --repair",
         "modelkeep verify --max-time 1h --jobs 2",
-        "modelkeep verify --repair --from /mnt/backup",
+        "modelkeep verify org/name@v1.0 --repair --from /mnt/backup",
         "modelkeep verify --cache ~/.cache/huggingface/hub",
     ),
 )
@@ -56,6 +55,7 @@ from modelkeep.store.report import Corrupt, VerifyReport
     type=click.Path(),
     help="A cache, a keep, a folder or a file to repair from, before anything is fetched.",
 )
+@click.option("--dry-run", is_flag=True, help="With --repair: show what would be made good.")
 @click.pass_obj
 def command(
     invocation: Invocation,
@@ -67,6 +67,7 @@ def command(
     jobs: int | None,
     repair: bool,
     source: str | None,
+    dry_run: bool,
 ) -> int:
     """Hash what is stored and compare it with its names.
 
@@ -83,6 +84,8 @@ def command(
         raise click.UsageError("name repos, or --all, or --cache DIR: one of them")
     if source is not None and not repair:
         raise click.UsageError("--from goes with --repair")
+    if dry_run and not repair:
+        raise click.UsageError("--dry-run goes with --repair; without it nothing is made good")
     stopped: list[VerifyReport] = []
     keep = _keep(invocation, needed=cache is None)
     if cache is None:
@@ -98,8 +101,8 @@ def command(
                 quick=quick,
                 max_seconds=max_time,
                 jobs=jobs,
-                repair=repair,
-                source=source,
+                repair=repair and not dry_run,
+                source=None if dry_run else source,
                 begin=progress.begin,
                 progress=progress.advanced,
                 interrupted=stopped.append,
@@ -109,11 +112,13 @@ def command(
             if not stopped:
                 raise
             found = stopped[0]
-    invocation.output.emit(fields(found), human=_lines(found), quiet=_bad(found))
+    invocation.output.emit(
+        {**fields(found), "dry_run": dry_run}, human=_lines(found, dry_run), quiet=_bad(found)
+    )
     if found.interrupted:
         invocation.output.tell("interrupted; run the same command again to go on")
         return INTERRUPTED
-    _advise(invocation, found, repair, cache)
+    _advise(invocation, found, repair and not dry_run, cache)
     return 0 if found.ok else 1
 
 
@@ -147,7 +152,7 @@ def _advise(invocation: Invocation, found: VerifyReport, repaired: bool, cache: 
         )
 
 
-def _lines(found: VerifyReport) -> list[str]:
+def _lines(found: VerifyReport, dry_run: bool) -> list[str]:
     rate = f", {human.size(found.bytes / found.seconds)}/s" if found.bytes else ""
     lines = [line for bad in found.corrupt for line in _corrupt(bad)]
     lines += [f"missing  {digest}" for digest in found.missing]
@@ -156,6 +161,10 @@ def _lines(found: VerifyReport) -> list[str]:
         f"left as it is: {left.path or left.digest}\n         {left.reason}"
         for left in found.not_repaired
     ]
+    if dry_run:
+        bad = [bad.path for bad in found.corrupt]
+        bad += [odd.path for odd in found.unverifiable if odd.digest is not None]
+        lines += [f"would repair {what}" for what in (*bad, *found.missing)]
     told = {mended.digest for mended in found.repairs}
     lines += [
         f"repaired {mended.path}\n         {mended.how}, from {mended.source}"
