@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import forks
 from tests.hub import Hub, Repository
 from tests.later import Later, stopped_clock
 from tests.models import TINY, tiny_bert
@@ -39,6 +40,13 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HF_HUB_DISABLE_TELEMETRY", "1")
     monkeypatch.setenv("HF_HUB_DISABLE_UPDATE_CHECK", "1")
     return home
+
+
+@pytest.fixture(autouse=True)
+def no_child_is_left() -> Iterator[None]:
+    """A test that fails while a child of its own is stopped would else wait for it for ever."""
+    yield
+    forks.abandon_all()
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, NoReturn, TypeVar
@@ -19,6 +20,7 @@ from modelkeep.fs import syncpoint
 Result = TypeVar("Result")
 
 _TIMEOUT_S = 120.0
+_started: list[Child[Any]] = []
 
 
 @dataclass
@@ -67,6 +69,13 @@ class Child(Generic[Result]):
         os.close(self.pipe)
         self.ended()
 
+    def abandon(self) -> None:
+        """Kill what nobody has waited for, so that nothing waits for it for ever."""
+        with suppress(ChildProcessError, ProcessLookupError):
+            if os.waitpid(self.pid, os.WNOHANG) == (0, 0):
+                os.kill(self.pid, signal.SIGKILL)
+                os.waitpid(self.pid, 0)
+
     def _wait(self, options: int) -> int:
         timer = threading.Timer(_TIMEOUT_S, os.kill, (self.pid, signal.SIGKILL))
         timer.start()
@@ -87,7 +96,15 @@ def start(function: Callable[[], Result], *, sync: str = "") -> Child[Result]:
         os.close(reading)
         _run(function, sync, writing)
     os.close(writing)
-    return Child(pid, reading)
+    child: Child[Result] = Child(pid, reading)
+    _started.append(child)
+    return child
+
+
+def abandon_all() -> None:
+    """Kill the children that a test has left, running or stopped."""
+    while _started:
+        _started.pop().abandon()
 
 
 def _run(function: Callable[[], Any], sync: str, writing: int) -> NoReturn:
