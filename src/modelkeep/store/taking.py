@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modelkeep.fs import durable, oserrors, scanning
+from modelkeep.fs import durable, oserrors, streaming
 from modelkeep.fs.oserrors import explained
 from modelkeep.fs.sameness import identity
 from modelkeep.fs.syncpoint import reach
@@ -77,7 +77,7 @@ def take(
         # Others may rename in `tmp`, so that from here on the open file counts, and not its name.
         with (
             explained("hashing", temporary),
-            scanning.opened(temporary, follow=False) as descriptor,
+            streaming.opened(temporary, follow=False) as descriptor,
         ):
             if not os.path.samestat(os.fstat(descriptor), before):
                 return Taken(Outcome.CHANGED, "another file took its place")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelkeep.errors import ModelkeepError
-from modelkeep.fs import oserrors, scanning
+from modelkeep.fs import oserrors, streaming
 from modelkeep.fs.oserrors import explained
 from modelkeep.fs.sameness import identity
 from modelkeep.store import badcopies, heal
@@ -246,9 +246,9 @@ def _hash(
     path: Path, digest: Digest, progress: Progress, *, follow: bool
 ) -> tuple[os.stat_result, Digest, int]:
     """Return what a file looked like before it was hashed, its digest and its bytes."""
-    with explained("reading", path), scanning.opened(path, follow=follow) as descriptor:
+    with explained("reading", path), streaming.opened(path, follow=follow) as descriptor:
         status = os.fstat(descriptor)
-        pass_over = scanning.Sweep(descriptor, status.st_size)
+        pass_over = streaming.Pass(descriptor, status.st_size)
 
         def advanced(count: int) -> None:
             pass_over.advanced(count)

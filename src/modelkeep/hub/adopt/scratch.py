@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from modelkeep.errors import AccessError
-from modelkeep.fs import durable, scanning
+from modelkeep.fs import durable, streaming
 from modelkeep.fs.links import Linker, Placed
 from modelkeep.store.store import Store
 
@@ -47,7 +47,7 @@ def opened(scratch: Path) -> Iterator[int]:
 
     AccessError where a member of the group, who may rename in `tmp`, has put something else there.
     """
-    with scanning.opened(scratch, follow=False) as descriptor:
+    with streaming.opened(scratch, follow=False) as descriptor:
         status = os.fstat(descriptor)
         if status.st_uid != os.geteuid() or status.st_nlink != 1:
             raise AccessError(

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from modelkeep.errors import ModelkeepError, NoSpaceError, NotFoundError
-from modelkeep.fs import durable, scanning
+from modelkeep.fs import durable, streaming
 from modelkeep.fs.oserrors import explained
 from modelkeep.fs.space import require_free
 from modelkeep.fs.syncpoint import reach
@@ -98,7 +98,7 @@ class Replacements:
         if self._hashed.get((path, digest.algorithm), digest) != digest:
             return False
         try:
-            with explained("copying", path), scanning.opened(path, follow=True) as source:
+            with explained("copying", path), streaming.opened(path, follow=True) as source:
                 there = os.fstat(source).st_size
                 if size is not None and there != size:
                     return False

@@ -46,7 +46,7 @@ def opened(path: Path, *, follow: bool) -> Iterator[int]:
 
 
 @dataclass(slots=True)
-class Sweep:
+class Pass:
     """One pass over an open file from its beginning: tell it of the bytes read as they come."""
 
     descriptor: int

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from modelkeep.fs import scanning
-from modelkeep.fs.scanning import NotRegularError, Sweep, opened
+from modelkeep.fs import streaming
+from modelkeep.fs.streaming import NotRegularError, Pass, opened
 from tests.filesystems import loop
 
 SIZE = 5 << 20
@@ -16,14 +16,14 @@ SIZE = 5 << 20
 
 def read_through(path: Path) -> None:
     with opened(path, follow=False) as descriptor:
-        sweep = Sweep(descriptor, SIZE)
+        one_pass = Pass(descriptor, SIZE)
         while data := os.read(descriptor, 1 << 20):
-            sweep.advanced(len(data))
+            one_pass.advanced(len(data))
 
 
 def in_memory(path: Path) -> bool:
     with opened(path, follow=False) as descriptor:
-        return scanning._in_memory(descriptor, SIZE)
+        return streaming._in_memory(descriptor, SIZE)
 
 
 def forget(path: Path) -> None:
