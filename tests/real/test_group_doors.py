@@ -158,18 +158,6 @@ def test_a_keep_is_not_given_to_a_group_one_is_not_in(
     assert not place.exists()
 
 
-def test_what_keep_toml_says_otherwise_is_told(tmp_path: Path) -> None:
-    keep = Keep.create(tmp_path / "keep", mode="group", group=str(GROUP))
-    assert keep.disagreements() == []
-    file = tmp_path / "keep/keep.toml"
-    file.write_text('mode = "private"\ngroup = "nogroup"\n')
-
-    mode, group = Keep.open(tmp_path / "keep").disagreements()
-
-    assert "says mode `private`, and the keep was made as `group`" in mode
-    assert f"says group `nogroup`, and the keep belongs to `{GROUP}`" in group
-
-
 def test_a_private_keep_stays_private_wherever_it_lies(tmp_path: Path) -> None:
     shared = tmp_path / "shared"
     shared.mkdir()

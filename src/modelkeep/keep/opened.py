@@ -167,30 +167,6 @@ class OpenKeep:
                 path=self.directory,
             )
 
-    def disagreements(self) -> list[str]:
-        """Tell where `keep.toml` says something else than what is so, and what to do about it.
-
-        The mode is what the store was made as, the group that of the keep's folder; `keep.toml`
-        repeats both for people, and changes neither.
-        """
-        file = self.directory / settings_module.KEEP_FILE
-        found = []
-        if self.settings.mode != self.store.mode:
-            found.append(
-                f"`{file}` says mode `{self.settings.mode}`, and the keep was made as"
-                f" `{self.store.mode}`: write that, or make another keep with modelkeep init"
-            )
-        if self.group is not None and self.settings.group not in (
-            None,
-            self.group,
-            str(self._gid()),  # as it was called where the keep was made
-        ):
-            found.append(
-                f"`{file}` says group `{self.settings.group}`, and the keep belongs to"
-                f" `{self.group}`: write that name"
-            )
-        return found
-
     def _gid(self) -> int:
         with explained("looking at", self.directory):
             return self.directory.stat().st_gid
