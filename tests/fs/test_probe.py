@@ -81,19 +81,3 @@ def test_a_missing_directory_is_file_not_found(tmp_path: Path) -> None:
     for call in (probe.probe, probe.is_read_only):
         with pytest.raises(FileNotFoundError):
             call(tmp_path / "no")
-
-
-def test_linking_within_one_file_system_works(disk: Path) -> None:
-    (disk / "a").mkdir()
-    (disk / "b").mkdir()
-
-    assert probe.can_link(disk / "a", disk / "b")
-    assert names(disk / "a") | names(disk / "b") == set()
-
-
-@pytest.mark.real
-def test_linking_across_file_systems_does_not(mounts: dict[str, Path]) -> None:
-    before = names(mounts["ext4"]), names(mounts["tmpfs"])
-
-    assert not probe.can_link(mounts["ext4"], mounts["tmpfs"])
-    assert (names(mounts["ext4"]), names(mounts["tmpfs"])) == before

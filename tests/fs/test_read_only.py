@@ -90,4 +90,3 @@ def test_links_out_of_a_read_only_mount_fall_to_a_copy(frozen: Path, tmp_path: P
     )
 
     assert placed.mode is LinkMode.COPY
-    assert not probe.can_link(frozen, tmp_path)

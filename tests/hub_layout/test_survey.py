@@ -16,6 +16,7 @@ from modelkeep.hub.tree import TreeFile
 from modelkeep.keep import Keep
 from modelkeep.store.digest import Digest
 from modelkeep.store.store import Store
+from modelkeep.store.taking import Outcome, take
 from tests import forks
 from tests.filesystems import bind
 from tests.fs.test_answering import dead_mount
@@ -88,7 +89,7 @@ def test_what_the_store_has_is_a_duplicate_until_it_is_its_inode(
     store = keep.store
     (blob,) = write(tmp_path / "cache", "a", b"weights")
     assert numbers(look(tmp_path / "cache", store=store))["cache"] == (1, 7, 0, 0)
-    assert store.take_over(blob, Digest("sha256", blob.name))
+    assert take(store, blob, Digest("sha256", blob.name)).outcome is Outcome.TAKEN
     assert numbers(look(tmp_path / "cache", store=store))["cache"] == (1, 7, 0, 7)
     data = blob.read_bytes()
     blob.unlink()

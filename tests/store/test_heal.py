@@ -13,6 +13,7 @@ from modelkeep.store import meta as metas
 from modelkeep.store.digest import Digest
 from modelkeep.store.heal import Healed, heal
 from modelkeep.store.store import Store
+from modelkeep.store.taking import Outcome, take
 from modelkeep.store.verify import verify
 from tests import forks
 from tests.filesystems import as_user, need_root, public_directory
@@ -106,7 +107,7 @@ def test_what_a_client_brought_heals_too(store: Store, tmp_path: Path) -> None:
     brought = tmp_path / "brought"
     brought.write_bytes(DATA)
 
-    assert store.take_over(brought, digest, SOURCE)
+    assert take(store, brought, digest, SOURCE).outcome is Outcome.TAKEN
 
     is_healed(store, digest)
     assert brought.read_bytes() == DATA

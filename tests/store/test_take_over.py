@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from modelkeep.errors import CorruptError
 from modelkeep.store.digest import hash_bytes
 from modelkeep.store.store import Store
 from modelkeep.store.taking import Outcome, take
@@ -28,7 +27,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_a_file_of_ones_own_is_shared_and_sealed(store: Store, file: Path) -> None:
-    assert store.take_over(file, DIGEST, SOURCE)
+    assert take(store, file, DIGEST, SOURCE).outcome is Outcome.TAKEN
 
     assert file.samefile(store.path(DIGEST))
     assert stat.S_IMODE(file.stat().st_mode) == 0o444
@@ -41,7 +40,7 @@ def test_a_link_is_followed_to_the_file(store: Store, file: Path) -> None:
     link = file.with_name("link")
     link.symlink_to(file.name)
 
-    assert store.take_over(link, DIGEST)
+    assert take(store, link, DIGEST).outcome is Outcome.TAKEN
 
     assert link.is_symlink()
     assert store.path(DIGEST).samefile(file)
@@ -52,8 +51,9 @@ def test_wrong_content_is_left(store: Store, file: Path) -> None:
     file.write_bytes(DATA + b"!")
     file.chmod(0o640)
 
-    with pytest.raises(CorruptError):
-        store.take_over(file, DIGEST)
+    taken = take(store, file, DIGEST)
+
+    assert (taken.outcome, taken.found) == (Outcome.CORRUPT, hash_bytes(DATA + b"!", "sha256"))
 
     assert not store.has(DIGEST)
     assert (file.stat().st_nlink, stat.S_IMODE(file.stat().st_mode)) == (1, 0o640)
@@ -63,7 +63,7 @@ def test_somebody_elses_file_is_left(store: Store, file: Path) -> None:
     need_root()
     os.chown(file, 12345, 12345)
 
-    assert not store.take_over(file, DIGEST)
+    assert take(store, file, DIGEST).outcome is Outcome.OUT_OF_REACH
 
     assert stat.S_IMODE(file.stat().st_mode) != 0o444
     assert file.stat().st_nlink == 1
@@ -79,18 +79,19 @@ def test_what_is_no_file_is_left(store: Store, tmp_path: Path, kind: str) -> Non
     elif kind == "pipe":
         os.mkfifo(path)
 
-    assert not store.take_over(path, DIGEST)
+    wanted = Outcome.OUT_OF_REACH if path.exists() else Outcome.CHANGED
+    assert take(store, path, DIGEST).outcome is wanted
 
 
 def test_a_file_that_is_being_written_is_left(store: Store, file: Path) -> None:
     with file.open("r+b") as writer:
-        child = forks.start(lambda: store.take_over(file, DIGEST), sync="stop:take_over:hashed")
+        child = forks.start(lambda: take(store, file, DIGEST).outcome, sync="stop:take_over:hashed")
         child.stopped()
         writer.seek(0)
         writer.write(b"still going on")
         writer.flush()
         child.resume()
-        assert child.result() is False
+        assert child.result() is Outcome.CHANGED
 
     assert not store.has(DIGEST)
 
@@ -122,5 +123,5 @@ def test_a_file_on_another_file_system_is_left(store: Store, tmp_path: Path) -> 
     with tmpfs(tmp_path) as elsewhere:
         file = elsewhere / "cached"
         file.write_bytes(DATA)
-        assert not store.take_over(file, DIGEST)
+        assert take(store, file, DIGEST).outcome is Outcome.OUT_OF_REACH
         assert not store.has(DIGEST)

@@ -8,7 +8,8 @@ from modelkeep.cli import human
 from modelkeep.cli.confirm import agree
 from modelkeep.cli.options import Invocation
 from modelkeep.cli.table import Table
-from modelkeep.hub.removal.remove import KeptItem, RemovedItem
+from modelkeep.hub.removal.remove import RemovedItem
+from modelkeep.store.garbage import Kept
 
 _NAMED = 3
 _KINDS = {
@@ -45,7 +46,7 @@ def _counted(count: int, kind: str) -> str:
     return f"{count:,} {one if count == 1 else many}"
 
 
-def kept_lines(kept: Iterable[KeptItem]) -> Iterator[str]:
+def kept_lines(kept: Iterable[Kept]) -> Iterator[str]:
     """Yield a line for each reason for which something stays."""
     by_reason: dict[str, list[str]] = {}
     for item in kept:

@@ -86,25 +86,6 @@ def probe(directory: Path) -> Capabilities:
         )
 
 
-def can_link(source_dir: Path, target_dir: Path) -> bool:
-    """Tell whether this caller can link a file of its own from one directory into the other."""
-    source = durable.temporary_beside(source_dir / "probe")
-    target = durable.temporary_beside(target_dir / "probe")
-    with explained("probing for hard links", target_dir):
-        try:
-            _create(source)
-            os.link(source, target)
-            return os.path.samestat(source.stat(), target.stat())
-        except OSError as error:
-            if oserrors.is_capability(error) or oserrors.is_refused(error):
-                return False
-            raise
-        finally:
-            for path in (source, target):
-                with suppress(OSError):
-                    path.unlink()
-
-
 def is_read_only(directory: Path) -> bool:
     """Tell whether this caller cannot create a file there.
 

@@ -22,11 +22,10 @@ _HOUR_NS = 60 * _MINUTE_NS
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Something that stays: what, why, and the bytes it takes."""
+    """Something that stays, and why."""
 
     name: str
     reason: str
-    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +65,10 @@ def plan(inventory: Inventory) -> Garbage:
         if reason is None:
             gone.append(blob)
         else:
-            kept.append(Kept(str(blob.digest), reason, blob.bytes))
+            kept.append(Kept(str(blob.digest), reason))
     dead = [each for each in inventory.leftovers if each.is_dead(inventory.now_ns)]
     kept += [
-        Kept(str(each.path), _still_young(each), each.bytes)
+        Kept(str(each.path), _still_young(each))
         for each in inventory.leftovers
         if each.bytes and not each.is_dead(inventory.now_ns)
     ]
@@ -96,7 +95,7 @@ def execute(
         if reason is None:
             freed += leftover.bytes
         else:
-            kept.append(Kept(str(leftover.path), reason, leftover.bytes))
+            kept.append(Kept(str(leftover.path), reason))
         progress(leftover.bytes)
     for lease in garbage.leases:
         store.leases.drop(lease.id)  # to renew one is to write another
@@ -108,7 +107,7 @@ def execute(
             released = release(store, blob.digest, references)
             freed, reason = freed + released.bytes_freed, released.kept
         if reason is not None:
-            kept.append(Kept(str(blob.digest), reason, blob.bytes))
+            kept.append(Kept(str(blob.digest), reason))
         progress(blob.bytes)
     return Collected(freed, tuple(kept))
 

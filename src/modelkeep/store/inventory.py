@@ -17,14 +17,13 @@ from typing import NamedTuple
 from modelkeep.errors import ModelkeepError
 from modelkeep.fs.clock import now_ns
 from modelkeep.fs.mounts import is_shared
-from modelkeep.fs.oserrors import explained
 from modelkeep.fs.space import allocated_bytes
 from modelkeep.store import meta as metas
 from modelkeep.store import sweep
 from modelkeep.store.digest import GIT_SHA1, SHA256, Digest, is_etag
 from modelkeep.store.leases import Held
 from modelkeep.store.roots import OWN_HUB, Reference
-from modelkeep.store.store import Store
+from modelkeep.store.store import Store, sharded
 from modelkeep.store.sweep import DAY_NS, Leftover
 
 _SHARED_GRACE_NS = 7 * DAY_NS
@@ -100,7 +99,7 @@ def take(store: Store) -> Inventory:
 
 def _blobs(store: Store) -> Iterator[tuple[str, StoredBlob]]:
     for algorithm, length in ((SHA256, 64), (GIT_SHA1, 40)):
-        for shard, entry in _sharded(store.layout.blobs / algorithm):
+        for shard, entry in sharded(store.layout.blobs / algorithm):
             name = entry.name
             if len(name) != length or name[:2] != shard or not is_etag(name):
                 continue
@@ -115,18 +114,6 @@ def _blobs(store: Store) -> Iterator[tuple[str, StoredBlob]]:
                         allocated_bytes(status), status.st_nlink, status.st_ino, status.st_ctime_ns
                     ),
                 )
-
-
-def _sharded(directory: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Yield what lies in the shards of a folder, with the name of the shard."""
-    with explained("listing the store", directory):
-        if directory.is_symlink():
-            return
-        with os.scandir(directory) as entries:
-            shards = [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
-        for shard in shards:
-            with os.scandir(shard.path) as entries:
-                yield from ((shard.name, entry) for entry in entries)
 
 
 def referred(
@@ -195,7 +182,7 @@ def _may_exist(path: str) -> bool:
 def _orphans(store: Store, blobs: Mapping[str, StoredBlob]) -> Iterator[Leftover]:
     """Yield the side files whose blob is gone, and what was left while one was written."""
     layout = store.layout
-    for _, entry in chain(_sharded(layout.metas), _sharded(layout.uses)):
+    for _, entry in chain(sharded(layout.metas), sharded(layout.uses)):
         if entry.name.removesuffix(".json").rpartition("-")[2] not in blobs:
             try:
                 status = entry.stat(follow_symlinks=False)

@@ -6,7 +6,7 @@ import json
 import os
 import stat
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,7 +32,6 @@ from modelkeep.store.layout import FORMAT, StoreLayout
 from modelkeep.store.leases import Leases
 from modelkeep.store.meta import Meta, Source
 from modelkeep.store.roots import Roots
-from modelkeep.store.taking import Outcome, take
 from modelkeep.times import utc_now
 
 Mode = Literal["private", "group"]
@@ -151,9 +150,8 @@ class Store:
     def entries(self) -> Iterator[os.DirEntry[str]]:
         """Yield what stands where blobs do; the names are etags, unless somebody put others."""
         for algorithm in (SHA256, GIT_SHA1):
-            for shard in _entries(self.layout.blobs / algorithm):
-                if shard.is_dir():
-                    yield from _entries(shard.path)
+            for _, entry in sharded(self.layout.blobs / algorithm):
+                yield entry
 
     def info(self, digest: Digest) -> BlobInfo | None:
         """Describe a blob without reading its bytes; None where it is missing."""
@@ -213,33 +211,6 @@ class Store:
         # Another process named the same content first: its inode is the one to describe.
         self.describe(digest, source)
         return False
-
-    def take_over(
-        self,
-        file: Path,
-        digest: Digest,
-        source: Source | None = None,
-        *,
-        xet_hash: str | None = None,
-        progress: Callable[[int], None] | None = None,
-    ) -> bool:
-        """Name a file that stands elsewhere on this file system, by sharing its inode.
-
-        Returns False, and changes nothing but the file's write permission, where that cannot be
-        done safely: the file is missing, somebody else's, out of reach of a link, or still being
-        written; also where the content has come from elsewhere meanwhile. Raises CorruptError, and
-        leaves the file as it was, where it is not what `digest` says. For files that users replace,
-        never write in place. `progress` is told of the bytes hashed.
-        """
-        taken = take(self, file, digest, source, xet_hash=xet_hash, progress=progress)
-        if taken.found is not None:
-            raise CorruptError(
-                f"`{file}` does not have the bytes its name promises: {taken.reason}",
-                expected=str(digest),
-                got=str(taken.found),
-                path=file,
-            )
-        return taken.outcome is Outcome.TAKEN
 
     def describe(self, digest: Digest, source: Source | None) -> None:
         """Add a source to a blob's side file, and see that the file speaks of this inode.
@@ -311,6 +282,13 @@ def _status(blob: Path) -> os.stat_result:
     return status
 
 
-def _entries(directory: str | Path) -> list[os.DirEntry[str]]:
-    with explained("listing blobs", Path(directory)), os.scandir(directory) as entries:
-        return list(entries)
+def sharded(directory: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Yield what lies in the shards of a folder, with the name of the shard. Follows no link."""
+    with explained("listing the store", directory):
+        if directory.is_symlink():
+            return
+        with os.scandir(directory) as entries:
+            shards = [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
+        for shard in shards:
+            with os.scandir(shard.path) as entries:
+                yield from ((shard.name, entry) for entry in entries)

@@ -16,7 +16,7 @@ from modelkeep.hub.progress import Progress
 from modelkeep.hub.removal import candidates, litter, remove
 from modelkeep.hub.removal.evict import Evicted, Eviction, Wish, choose
 from modelkeep.hub.removal.litter import Litter
-from modelkeep.hub.removal.remove import KeptItem, Removal, RemovalPlan, RemovedItem
+from modelkeep.hub.removal.remove import Removal, RemovalPlan, RemovedItem
 from modelkeep.hub.repo import Repo
 from modelkeep.hub.scan import ScannedRepo, scan, scan_all
 from modelkeep.store import ballast, garbage, inventory
@@ -43,7 +43,7 @@ class CollectionPlan:
     """
 
     remove: tuple[RemovedItem, ...]
-    kept: tuple[KeptItem, ...]
+    kept: tuple[Kept, ...]
     bytes_used: int
     bytes_planned: int
     bytes_pending: int
@@ -68,7 +68,7 @@ def plan(
     if grace_s is not None:
         stock = replace(stock, grace_ns=int(grace_s * 1e9))
     scans, refused = scan_all(hub)
-    closed = [Kept(str(repo), error.message, 0) for repo, error in refused.items()]
+    closed = [Kept(str(repo), error.message) for repo, error in refused.items()]
     waste = garbage.plan(stock)
     left = _dead(litter.find(hub, scans, stock), stock.now_ns)
     lying = sum(each.bytes for each in left.files) + sum(each.bytes for _, each in left.blobs)
@@ -95,7 +95,7 @@ def plan(
             *map(_blob_item, waste.blobs),
             *map(_revision_item, chosen.evicted),
         ),
-        kept=_kept_items((*closed, *waste.kept, *chosen.kept)),
+        kept=(*closed, *waste.kept, *chosen.kept),
         bytes_used=used,
         bytes_planned=waste.bytes + lying + sum(each.bytes for each in chosen.evicted),
         bytes_pending=sum(each.bytes_later for each in chosen.evicted),
@@ -133,8 +133,7 @@ def execute(
             reason = litter.remove_blob(store, hub, repo, leftover)
             freed += _discarded(leftover, reason, kept, progress)
         removals = list(_remove_revisions(store, hub, plan, kept, progress))
-    staying = _kept_items((*collected.kept, *kept))
-    staying += tuple(item for each in removals for item in each.kept)
+    staying = (*collected.kept, *kept, *(item for each in removals for item in each.kept))
     names = {item.name for item in staying}
     return Removal(
         remove=tuple(item for item in plan.remove if item.name not in names),
@@ -159,14 +158,14 @@ def _remove_revisions(
         candidate = evicted.candidate
         last = store.last_used(candidate.telling) if candidate.telling else None
         if last is not None and last > plan.made_at:
-            kept.append(Kept(candidate.name, "it was used just now", evicted.bytes))
+            kept.append(Kept(candidate.name, "it was used just now"))
         else:
             going.append((candidate.repo, candidate.commit))
             sizes[going[-1]] = evicted.bytes
     for start in range(0, len(going), _LOT):
         lot = going[start : start + _LOT]
         used = _in_use(store, hub, lot, plan.litter)
-        kept += [Kept(_name(*each), why, sizes.get(each, 0)) for each, why in used.items()]
+        kept += [Kept(_name(*each), why) for each, why in used.items()]
         yield remove.execute(
             store, hub, _planned(store, hub, [each for each in lot if each not in used])
         )
@@ -227,7 +226,7 @@ def _discarded(leftover: Leftover, reason: str | None, kept: list[Kept], progres
     progress.advanced(leftover.bytes)
     if reason is None:
         return leftover.bytes
-    kept.append(Kept(str(leftover.path), reason, leftover.bytes))
+    kept.append(Kept(str(leftover.path), reason))
     return 0
 
 
@@ -256,7 +255,3 @@ def _revision_item(evicted: Evicted) -> RemovedItem:
     used = evicted.candidate.last_used
     last = None if used is None else utc_text(used)
     return RemovedItem("revision", evicted.candidate.name, evicted.bytes, evicted.reason, last)
-
-
-def _kept_items(kept: Iterable[Kept]) -> tuple[KeptItem, ...]:
-    return tuple(KeptItem(each.name, each.reason) for each in kept)

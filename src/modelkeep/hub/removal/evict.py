@@ -133,7 +133,7 @@ def choose(
     """
     goal = _goal(wish, used, garbage)
     meant = [each for each in candidates if _is_meant(each, wish, now)]
-    kept = [Kept(each.name, each.kept, 0) for each in meant if each.kept is not None]
+    kept = [Kept(each.name, each.kept) for each in meant if each.kept is not None]
     free = sorted(
         (each for each in meant if each.kept is None),
         # Of equals, those go first that no branch or tag stands for.

@@ -16,14 +16,13 @@ from modelkeep.fs.openfiles import still_open
 from modelkeep.hub.cache import HubCache
 from modelkeep.hub.removal.hide import pointed
 from modelkeep.hub.repo import Repo
-from modelkeep.hub.scan import ScannedRepo
+from modelkeep.hub.scan import INCOMPLETE, ScannedRepo
 from modelkeep.store.digest import Digest
 from modelkeep.store.inventory import Inventory
 from modelkeep.store.marks import condemned
 from modelkeep.store.store import Store
 from modelkeep.store.sweep import DAY_NS, Leftover, changed_ns, discard, look_into
 
-_UNFINISHED = ".incomplete"
 _UNUSED = "no revision has it"
 _AWAY = "its folder is a link to another place"
 
@@ -110,7 +109,7 @@ def remove_blob(store: Store, hub: HubCache, repo: Repo, found: Leftover) -> str
 
 
 def _downloads(hub: HubCache, scanned: ScannedRepo) -> list[Leftover]:
-    names = {name for name in scanned.unfinished if name.endswith(_UNFINISHED)}
+    names = {name for name in scanned.unfinished if name.endswith(INCOMPLETE)}
     if not names:
         return []
     return list(

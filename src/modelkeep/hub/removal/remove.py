@@ -24,6 +24,7 @@ from modelkeep.hub.repo import Repo
 from modelkeep.hub.scan import scan_all
 from modelkeep.store.condemned import release
 from modelkeep.store.digest import Digest
+from modelkeep.store.garbage import Kept
 from modelkeep.store.roots import ReferenceIndex
 from modelkeep.store.store import Store
 from modelkeep.times import utc_text
@@ -38,14 +39,6 @@ class RemovedItem:
     bytes: int
     reason: str
     last_used: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class KeptItem:
-    """Something that stays, and why."""
-
-    name: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +77,7 @@ class Removal:
     """
 
     remove: tuple[RemovedItem, ...]
-    kept: tuple[KeptItem, ...]
+    kept: tuple[Kept, ...]
     bytes_planned: int
     bytes_freed: int
     bytes_pending: int
@@ -146,7 +139,7 @@ def execute(store: Store, hub: HubCache, plan: RemovalPlan) -> Removal:
     going = []
     for part in plan.repos:
         if reason := hide(store, hub, part.repo, part.commits, part.refs):
-            kept += [KeptItem(name, reason) for name in part.names]
+            kept += [Kept(name, reason) for name in part.names]
         else:
             going.append(part)
     freed = pending = 0
@@ -166,7 +159,7 @@ def execute(store: Store, hub: HubCache, plan: RemovalPlan) -> Removal:
         if part.whole_repo:
             # Last: as long as it stands, the same command finds what is left to do.
             remove_folder(store, hub, part.repo)
-    kept += [KeptItem(f"{count} blob(s)", reason) for reason, count in reasons.most_common()]
+    kept += [Kept(f"{count} blob(s)", reason) for reason, count in reasons.most_common()]
     gone = {name for part in going for name in part.names}
     return Removal(
         remove=tuple(item for item in plan.remove if item.name in gone),
