@@ -16,14 +16,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from modelkeep.fs import durable, folders
 from modelkeep.fs.links import COPY_BELOW
 from modelkeep.hub import scan
 from modelkeep.hub.cache import HubCache
 from modelkeep.hub.repo import Repo
 from modelkeep.store.digest import Digest
 from modelkeep.store.store import Store
-
-_WRITABLE = 0o222
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +49,14 @@ def in_blobs(
 
     A link to nothing is passed over: it holds nothing to settle.
     """
-    for entry in scan.entries(f"{hub.directory}/{repo.folder}/blobs"):
+    for entry in folders.entries(f"{hub.directory}/{repo.folder}/blobs"):
         name = entry.name
         try:
             status = entry.stat()
         except OSError:
             continue
         known = f"{repo.folder}/blobs/{name}" in referenced
-        sealed = not status.st_mode & _WRITABLE and not entry.is_symlink()
+        sealed = durable.is_sealed(status) and not entry.is_symlink()
         if known and sealed and not _is_last(store, name, status):
             continue
         if not scan.is_finished(name) or not stat.S_ISREG(status.st_mode):
@@ -80,7 +79,7 @@ def in_blobs(
 def in_snapshots(hub: HubCache, repo: Repo) -> Iterator[Unsettled]:
     """Yield the files that stand in snapshots themselves, where a client made no links."""
     for commit in hub.commits(repo):
-        _, files = scan.walk(f"{hub.snapshot(repo, commit)}")
+        _, files = folders.walk(f"{hub.snapshot(repo, commit)}")
         if not files:
             continue
         noted = {file.path: file.digest for file in hub.tree(repo, commit) or ()}

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from modelkeep.errors import ModelkeepError
+from modelkeep.fs import durable, folders
 from modelkeep.fs.links import COPY_BELOW
 from modelkeep.fs.oserrors import explained
 from modelkeep.hub import held, scan
@@ -23,8 +24,6 @@ from modelkeep.store.digest import Digest
 from modelkeep.store.report import Copy, Unverifiable
 from modelkeep.store.roots import Root
 from modelkeep.store.store import Store
-
-_WRITABLE = 0o222
 
 
 @dataclass(slots=True)
@@ -109,7 +108,7 @@ class _Gatherer:
         folder = self._hub.folder(repo)
         try:
             with explained("looking at a repo", folder):
-                names = [entry.name for entry in scan.entries(f"{folder}/blobs")]
+                names = [entry.name for entry in folders.entries(f"{folder}/blobs")]
                 paths = {folder / "blobs" / name for name in names if scan.is_finished(name)}
                 for commit in self._hub.commits(repo):
                     paths |= self.add_snapshot(repo, commit)
@@ -198,7 +197,7 @@ class _Gatherer:
         except OSError:
             # A sealed file that the hub got from the store; what clients bring is writable.
             ours = f"{repo.folder}/blobs/{path.name}" in self._settled
-            if ours and status is not None and not status.st_mode & _WRITABLE:
+            if ours and status is not None and durable.is_sealed(status):
                 self._miss(repo, digest)
             return False
         self.checks.blobs[digest] = stored.st_size
