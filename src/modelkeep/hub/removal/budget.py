@@ -44,9 +44,10 @@ class Budget:
         self._progress = progress
 
     def make_room(self, needed: int, *, doing: str) -> None:
-        """See that `needed` bytes fit; NoSpaceError, and nothing has gone, where they cannot.
+        """See that `needed` bytes fit; NoSpaceError where they cannot.
 
-        `doing` is a gerund: `pulling X`. What is leased stays, so the caller leases what it is
+        Then nothing has gone, unless a part of what was to go came into use meanwhile, as often as
+        this tries: `evicted` tells. `doing` is a gerund: `pulling X`. What is leased stays, so the caller leases what it is
         about to use.
         """
         for _ in range(_ROUNDS):
