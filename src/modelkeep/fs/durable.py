@@ -111,6 +111,11 @@ def seal(target: int | Path) -> None:
             _seal(target)
 
 
+def is_sealed(status: os.stat_result) -> bool:
+    """Tell whether nobody may write to a file, by its mode."""
+    return not status.st_mode & 0o222
+
+
 def publish(temporary: Path, final: Path) -> bool:
     """Give a finished file its final name, never replacing what has that name already.
 

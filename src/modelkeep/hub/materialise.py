@@ -28,8 +28,6 @@ from modelkeep.store.store import Store
 OWN_HUB_RUNGS = (LinkMode.HARDLINK, LinkMode.REFLINK, LinkMode.SYMLINK)
 FOREIGN_RUNGS = (LinkMode.HARDLINK, LinkMode.REFLINK, LinkMode.COPY)
 
-_WRITABLE = 0o222
-
 
 @dataclass(slots=True)
 class Placement:
@@ -165,7 +163,7 @@ class Materialiser:
                 mode = LinkMode.SYMLINK if target.is_symlink() else LinkMode.HARDLINK
             elif (
                 file.size < COPY_BELOW
-                and (self._root.home is not None or not target.stat().st_mode & _WRITABLE)
+                and (self._root.home is not None or durable.is_sealed(target.stat()))
                 and hash_file(target, digest.algorithm)[0] == digest
             ):
                 mode = LinkMode.COPY

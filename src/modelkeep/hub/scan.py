@@ -10,13 +10,15 @@ import os
 from dataclasses import dataclass
 
 from modelkeep.errors import AccessError
-from modelkeep.fs.folders import entries as entries
-from modelkeep.fs.folders import walk as walk
+from modelkeep.fs.folders import entries, walk
 from modelkeep.fs.oserrors import explained
 from modelkeep.fs.reading import read_small
 from modelkeep.hub import tree
 from modelkeep.hub.cache import HubCache
 from modelkeep.hub.repo import Repo, is_commit
+
+INCOMPLETE = ".incomplete"
+"""How the names end under which stock clients download."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ def scan_all(hub: HubCache) -> tuple[list[ScannedRepo], dict[Repo, AccessError]]
 def is_finished(name: str) -> bool:
     """Tell whether a name among blobs is one: clients, and we, write there under other names."""
     # `tmp_`: for a moment, a client's look at what its umask does.
-    return not name.startswith((".", "tmp_")) and not name.endswith(".incomplete")
+    return not name.startswith((".", "tmp_")) and not name.endswith(INCOMPLETE)
 
 
 def _scan(hub: HubCache, repo: Repo) -> ScannedRepo:

@@ -14,10 +14,11 @@ from pathlib import Path
 
 from modelkeep.fs import accounts
 from modelkeep.fs.answering import Patience, ask
+from modelkeep.fs.folders import entries, walk
 from modelkeep.fs.reading import read_small
 from modelkeep.hub import tree
 from modelkeep.hub.repo import Repo, is_commit
-from modelkeep.hub.scan import entries, is_finished, walk
+from modelkeep.hub.scan import is_finished
 from modelkeep.store.digest import Digest
 from modelkeep.store.store import Store
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from modelkeep import settings
 from modelkeep.fs.answering import Patience, ask
+from modelkeep.fs.folders import entries
 from modelkeep.fs.mounts import table
 from modelkeep.runtime import containers
 from modelkeep.runtime.containers import View
@@ -160,8 +161,7 @@ def _environment(process: str) -> tuple[str, dict[str, str]]:
 
 def _names(folder: str) -> list[str]:
     try:
-        with os.scandir(folder) as entries:
-            return sorted(entry.name for entry in entries if not entry.name.startswith("."))
+        return sorted(entry.name for entry in entries(folder) if not entry.name.startswith("."))
     except OSError:
         return []
 

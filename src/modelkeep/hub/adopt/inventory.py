@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from modelkeep.errors import ModelkeepError
+from modelkeep.fs.folders import entries
 from modelkeep.fs.oserrors import explained
 from modelkeep.fs.reading import read_small
 from modelkeep.hub import tree
 from modelkeep.hub.repo import Repo, is_commit
+from modelkeep.hub.scan import INCOMPLETE
 from modelkeep.hub.skipped import Skipped
 from modelkeep.hub.tree import TreeFile
 from modelkeep.store.digest import Digest
@@ -27,7 +29,6 @@ SHARED = "blobs"
 _CLIENTS_OWN = frozenset(
     {SHARED, ".locks", "CACHEDIR.TAG", "version.txt", "version_diffusers_cache.txt"}
 )
-_INCOMPLETE = ".incomplete"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,7 @@ class _RepoReader:
         self._refs()
 
     def _blob(self, path: Path) -> None:
-        if path.name.endswith(_INCOMPLETE):
+        if path.name.endswith(INCOMPLETE):
             self._stock.skip(path, "an unfinished download; left as it is")
             return
         if path.name.startswith("."):
@@ -289,14 +290,9 @@ def walk(top: Path) -> Iterator[Path]:
 
 def _entries(directory: Path) -> list[os.DirEntry[str]]:
     """List a folder, not one that a link leads to."""
-    try:
-        with explained("listing", directory):
-            if directory.is_symlink():
-                return []
-            with os.scandir(directory) as entries:
-                return sorted(entries, key=lambda entry: entry.name)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+    with explained("listing", directory):
+        found = [] if directory.is_symlink() else entries(os.fspath(directory))
+    return sorted(found, key=lambda entry: entry.name)
 
 
 def _names(directory: Path) -> list[str]:

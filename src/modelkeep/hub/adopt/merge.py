@@ -40,12 +40,12 @@ from modelkeep.hub.holds import in_hand
 from modelkeep.hub.materialise import OWN_HUB_RUNGS, Materialiser, Placement
 from modelkeep.hub.progress import Progress
 from modelkeep.hub.repo import Repo
+from modelkeep.hub.scan import INCOMPLETE
 from modelkeep.hub.skipped import Skipped
 from modelkeep.hub.tree import TreeFile
 from modelkeep.store.digest import Digest
 from modelkeep.store.store import Store
 
-_INCOMPLETE = ".incomplete"
 _RECENT_NS = 60 * 10**9
 _NO_EXIST = ".no_exist"
 
@@ -285,7 +285,7 @@ def _refuse_busy(store: Store, cache: Path) -> None:
     now = now_ns(store.layout.tmp)
     for folder in sorted(cache.glob("*/blobs")):
         for path in walk(folder):
-            if not path.name.endswith(_INCOMPLETE):
+            if not path.name.endswith(INCOMPLETE):
                 continue
             try:
                 written = path.lstat().st_mtime_ns

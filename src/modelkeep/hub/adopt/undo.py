@@ -33,8 +33,6 @@ from modelkeep.hub.skipped import Skipped
 from modelkeep.store.digest import Digest
 from modelkeep.store.store import Store
 
-_WRITABLE = 0o222
-
 
 @dataclass(frozen=True, slots=True)
 class UndoPlan:
@@ -251,7 +249,7 @@ def _restore_the_rest(store: Store, plan: UndoPlan) -> None:
 
 def _restore_link(store: Store, path: Path, entry: Entry) -> None:
     """Let a link that led to nothing stand again where adopting put a file."""
-    if not path.is_symlink() and path.exists() and path.lstat().st_mode & _WRITABLE:
+    if not path.is_symlink() and path.exists() and not durable.is_sealed(path.lstat()):
         return  # a client has put it there since
     if not path.is_symlink():
         with named(store) as scratch, explained("giving a link back", path):
@@ -263,11 +261,11 @@ def _restore_link(store: Store, path: Path, entry: Entry) -> None:
 def _remove_new(path: Path) -> None:
     """Remove what adopting put there; what a client has put there since is writable."""
     with suppress(FileNotFoundError):
-        mode = path.lstat().st_mode
-        if stat.S_ISDIR(mode):
+        status = path.lstat()
+        if stat.S_ISDIR(status.st_mode):
             with suppress(OSError):  # something else is in it now
                 path.rmdir()
-        elif stat.S_ISREG(mode) and not mode & _WRITABLE:
+        elif stat.S_ISREG(status.st_mode) and durable.is_sealed(status):
             durable.remove(path)
 
 

@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from modelkeep.fs import clock, durable, mounts
+from modelkeep.fs.folders import entries
 from modelkeep.fs.probe import Capabilities
 from modelkeep.fs.space import readable
-from modelkeep.hub import scan
 from modelkeep.hub.provenance import LOCAL
 from modelkeep.runtime.doctor.interface import Check, Finding, Remedy, Status
 from modelkeep.runtime.doctor.subject import Subject
@@ -218,7 +218,7 @@ def _share_left(left: int, whole: int, evidence: str, subject: Subject) -> Findi
 def _newest(directory: Path) -> float:
     """Return the latest time of what lies in a folder."""
     latest = 0.0
-    for entry in scan.entries(str(directory)):
+    for entry in entries(str(directory)):
         with suppress(FileNotFoundError):  # it comes and goes
             latest = max(latest, entry.stat(follow_symlinks=False).st_mtime)
     return latest

@@ -20,6 +20,7 @@ from modelkeep import settings as settings_module
 from modelkeep.errors import ModelkeepError
 from modelkeep.fs import clock, probe
 from modelkeep.fs.answering import Patience, ask
+from modelkeep.fs.folders import entries
 from modelkeep.fs.probe import Capabilities
 from modelkeep.hub.cache import HubCache
 from modelkeep.hub.repo import Repo
@@ -178,10 +179,10 @@ def _subfolders(folder: str) -> list[str]:
     if folder.endswith("/blobs"):
         return []
     try:
-        with os.scandir(folder) as entries:
-            return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+        found = entries(folder)
     except OSError:
         return []
+    return sorted(entry.name for entry in found if entry.is_dir(follow_symlinks=False))
 
 
 def _directories(names: Iterator[str] | Mapping[str, None]) -> Iterator[tuple[str, os.stat_result]]:
