@@ -24,6 +24,7 @@ from modelkeep.store.digest import Digest
 from modelkeep.store.sweep import DAY_NS, Leftover, look_into, remove_dead
 
 _STAGING = ".snapshot-"
+_SHORT = 7  # digits of a commit that tell it from others
 _LEFTOVERS = (_STAGING, durable.TEMPORARY)
 
 
@@ -108,10 +109,18 @@ class HubCache:
         return sorted(name for name in names if is_commit(name))
 
     def resolve(self, repo: Repo, revision: str) -> str | None:
-        """Return the commit a revision stands for here; None where the cache does not know it."""
+        """Return the commit a revision stands for here; None where the cache does not know it.
+
+        Where no branch or tag is called so, the first digits of one commit stand for it, seven or
+        more.
+        """
         if is_commit(revision):
             return revision if self.snapshot(repo, revision).is_dir() else None
-        return self.refs(repo).get(revision)
+        named = self.refs(repo).get(revision)
+        if named is not None or len(revision) < _SHORT:
+            return named
+        begun = [commit for commit in self.commits(repo) if commit.startswith(revision)]
+        return begun[0] if len(begun) == 1 else None
 
     def tree(self, repo: Repo, commit: str) -> tuple[TreeFile, ...] | None:
         """Return what a commit should hold; None where that was not noted or cannot be read."""

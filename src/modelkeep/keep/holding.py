@@ -108,6 +108,8 @@ class Holding(OpenKeep):
         for each in repos:
             repo, revision = asked(each, None, None)
             of_repo = [pin for pin in pins if pin.name.partition("@")[0] == str(repo)]
+            if revision is not None and revision not in self.hub.refs(repo):
+                revision = self.hub.resolve(repo, revision) or revision
             chosen = [pin for pin in of_repo if revision in (None, pin.revision)]
             if not chosen:
                 others = ", ".join(f"`{pin.name}`" for pin in of_repo)
@@ -169,8 +171,8 @@ class Holding(OpenKeep):
     def _name_of_what_is_here(self, each: str | Repo) -> str:
         repo, revision = asked(each, None, None)
         if revision is not None:
-            held.find(self.hub, repo, revision)
-            return f"{repo}@{revision}"
+            found = held.find(self.hub, repo, revision)
+            return f"{repo}@{revision if revision in found.refs else found.commit}"
         if not self.hub.commits(repo):
             raise NotFoundError(
                 f"`{repo}` is not in the keep", hint=f"get it: modelkeep pull {repo}"
