@@ -21,6 +21,9 @@ from modelkeep.fs.oserrors import explained
 INSIDE = 0o2775
 """The mode of a shared directory. Who may come in at all is decided at the top of the keep."""
 
+TOP = 0o2770
+"""The mode of a shared directory that lets members in, and nobody else."""
+
 FIXED = 0o2755
 """The mode of a directory of a shared keep in which no name ever changes."""
 

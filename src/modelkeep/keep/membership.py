@@ -11,9 +11,6 @@ from modelkeep.errors import AccessError, UsageError
 from modelkeep.fs import accounts, sharing
 from modelkeep.fs.oserrors import explained
 
-_TOP = 0o2770
-"""Members come in, nobody else does."""
-
 
 def chosen(name: str | None) -> int:
     """Return the id of a group by its name or number, the caller's own where none is named.
@@ -34,7 +31,7 @@ def give(top: Path, gid: int) -> None:
     with explained("giving the keep to the group", top):
         if top.stat().st_gid != gid:
             os.chown(top, -1, gid)
-    sharing.share(top, _TOP)
+    sharing.share(top, sharing.TOP)
 
 
 def what_is_lacking(top: Path) -> str | None:

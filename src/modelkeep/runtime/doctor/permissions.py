@@ -13,7 +13,6 @@ from modelkeep.runtime.doctor.interface import Check, Finding, Remedy, Status
 from modelkeep.runtime.doctor.subject import Folder, Subject
 from modelkeep.runtime.doctor.words import counted, some
 
-_TOP = 0o2770
 _OWNER = stat.S_IRWXU
 _WRITE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
@@ -149,7 +148,7 @@ def _wanted(subject: Subject, folder: Folder) -> int | None:
     """Return the mode a folder of a group keep should have; None where it serves."""
     mode = folder.mode
     if folder.path == str(subject.directory):
-        return None if mode & 0o2070 == 0o2070 and not mode & stat.S_IWOTH else _TOP
+        return None if mode & 0o2070 == 0o2070 and not mode & stat.S_IWOTH else sharing.TOP
     right = subject.layout.group_mode(Path(folder.path))
     needed, refused = right & 0o7770, ~right & (stat.S_IWGRP | stat.S_IWOTH)
     return None if mode & needed == needed and not mode & refused else right

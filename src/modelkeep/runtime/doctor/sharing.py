@@ -10,15 +10,13 @@ from functools import partial
 from pathlib import Path
 from shlex import quote
 
-from modelkeep.fs import accounts, acl, durable
+from modelkeep.fs import accounts, acl, durable, sharing
+from modelkeep.fs.folders import entries
 from modelkeep.fs.oserrors import explained, opening
-from modelkeep.hub import scan
 from modelkeep.runtime.doctor.interface import Check, Finding, Remedy, Status
 from modelkeep.runtime.doctor.permissions import give_mode, is_mine
 from modelkeep.runtime.doctor.subject import Folder, Subject
 from modelkeep.runtime.doctor.words import counted, some
-
-_READABLE = 0o644
 
 
 class DefaultAcl(Check):
@@ -195,7 +193,7 @@ def _closed_notes(folders: Iterable[Folder]) -> Iterable[tuple[str, int]]:
     for folder in folders:
         if folder.path.endswith("/trees"):
             with suppress(OSError):
-                for entry in scan.entries(folder.path):
+                for entry in entries(folder.path):
                     status = entry.stat(follow_symlinks=False)
                     if stat.S_ISREG(status.st_mode) and not status.st_mode & stat.S_IRGRP:
                         yield entry.path, status.st_uid
@@ -203,8 +201,4 @@ def _closed_notes(folders: Iterable[Folder]) -> Iterable[tuple[str, int]]:
 
 def _open_to_readers(path: str) -> None:
     with explained("opening a note of a commit", Path(path)):
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            durable.set_mode(fd, _READABLE)
-        finally:
-            os.close(fd)
+        sharing.let_read(Path(path))
