@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from modelkeep.keep import Keep
     from modelkeep.store.checked import Checked
     from modelkeep.store.report import Corrupt, VerifyReport
+    from modelkeep.store.store import Store
 
 Bytes = Callable[[int], None]
 
@@ -63,7 +64,7 @@ class Checking(Getting, Settling):
         named = [asked(repo, None, None) for repo in repos]
         if repair:
             self.require_writable()
-        replacements = self._replacements(source, mending) if repair else None
+        replacements = _replacements(self.store, [self.hub], source, mending) if repair else None
         found = checks.gather(self.store, self.hub, named)
         lost = [digest for digest in found.missing if not self.store.has(digest)]
         report = verify(
@@ -85,7 +86,8 @@ class Checking(Getting, Settling):
             if replacements is not None and not report.ok:
                 from modelkeep.hub.repair.keep import Repairer
 
-                repairer = Repairer(self.store, self.hub, replacements, self._refetcher(mending))
+                refetcher = _refetcher(self, mending)
+                repairer = Repairer(self.store, self.hub, replacements, refetcher)
                 report = repairer.repair(report, found.missing).applied(report)
             if max_seconds is None:
                 inodes = {bad.path: _inode(bad.path) for bad in report.corrupt}
@@ -123,24 +125,6 @@ class Checking(Getting, Settling):
         mode = 0o664 if self.store.mode == "group" else 0o644
         return Checked(self.store.layout.checked / "hub", mode=mode)
 
-    def _replacements(
-        self, source: str | os.PathLike[str] | None, mending: Progress | None
-    ) -> Replacements:
-        from modelkeep.hub.repair.replacements import Replacements
-
-        loaders = HubCache(Path(settings.loader_cache().value))
-        place = Path(source) if source else None
-        return Replacements(self.store, [self.hub, loaders], place, progress=mending)
-
-    def _refetcher(self, mending: Progress | None) -> Refetcher:
-        from modelkeep.hub.repair.refetch import Refetcher
-
-        return Refetcher(
-            lambda: self.upstream(progress=mending),
-            flock=self.store.capabilities.flock,
-            progress=mending,
-        )
-
 
 def verify_cache(
     directory: str | os.PathLike[str],
@@ -164,9 +148,6 @@ def verify_cache(
     from modelkeep.hub.repair import checks
     from modelkeep.hub.repair.cache import repair_cache
     from modelkeep.hub.repair.keep import Repairer
-    from modelkeep.hub.repair.refetch import Refetcher
-    from modelkeep.hub.repair.replacements import Replacements
-    from modelkeep.hub.upstream import Upstream
     from modelkeep.store.checked import Checked
     from modelkeep.store.verify import verify
 
@@ -178,13 +159,8 @@ def verify_cache(
     replacements = None
     if repair:
         near = [keep.hub] if keep else []
-        loaders = HubCache(Path(settings.loader_cache().value))
-        replacements = Replacements(
-            keep.store if keep else None,
-            [cache, *near, loaders],
-            Path(source) if source else None,
-            progress=mending,
-        )
+        store = keep.store if keep else None
+        replacements = _replacements(store, [cache, *near], source, mending)
     found = checks.gather_cache(cache)
     key = hashlib.sha256(os.fsencode(cache.directory)).hexdigest()[:32]
     report = verify(
@@ -202,21 +178,40 @@ def verify_cache(
         interrupted=interrupted,
     )
     if replacements is not None and not report.ok:
-        decided = settings.endpoint(settings.KeepSettings())
-        refetcher = Refetcher(
-            lambda: (
-                keep.upstream(progress=mending)
-                if keep
-                else Upstream(decided.value if decided else None)
-            ),
-            progress=mending,
-        )
+        refetcher = _refetcher(keep, mending)
         if keep is not None and not keep.read_only:
             repairer = Repairer(keep.store, keep.hub, replacements, refetcher)
             report = repairer.heal_shared(report).applied(report)
         out = repair_cache(cache, report, found.missing, replacements, refetcher)
         report = out.applied(report)
     return report
+
+
+def _replacements(
+    store: Store | None,
+    caches: list[HubCache],
+    source: str | os.PathLike[str] | None,
+    mending: Progress | None,
+) -> Replacements:
+    from modelkeep.hub.repair.replacements import Replacements
+
+    loaders = HubCache(Path(settings.loader_cache().value))
+    place = Path(source) if source else None
+    return Replacements(store, [*caches, loaders], place, progress=mending)
+
+
+def _refetcher(keep: Checking | None, mending: Progress | None) -> Refetcher:
+    from modelkeep.hub.repair.refetch import Refetcher
+    from modelkeep.hub.upstream import Upstream
+
+    def upstream() -> Upstream:
+        if keep is not None:
+            return keep.upstream(progress=mending)
+        decided = settings.endpoint(settings.KeepSettings())
+        return Upstream(decided.value if decided else None)
+
+    flock = keep is None or keep.store.capabilities.flock
+    return Refetcher(upstream, flock=flock, progress=mending)
 
 
 def _inode(path: str) -> int | None:
