@@ -31,6 +31,9 @@ def main() -> None:
         "modelkeep --version": [modelkeep, "--version"],
         "modelkeep env": [modelkeep, "env"],
         "modelkeep exec -- true": [modelkeep, "exec", "--", "true"],
+        "modelkeep exec --model -- true": [
+            *(modelkeep, "exec", "--offline", "--model", "org/name", "--", "true")
+        ],
         "modelkeep --help": [modelkeep, "--help"],
         "modelkeep ls": [modelkeep, "ls"],
         "hf --version": [hf, "--version"],
