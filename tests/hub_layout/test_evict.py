@@ -145,6 +145,17 @@ def test_nothing_goes_that_gives_nothing_back() -> None:
     assert names(found) == [MIDDLE.name]
 
 
+def test_what_gives_little_stays_where_another_has_to_go_anyhow() -> None:
+    """The oldest shares its weights with one that stays, and has a small file of its own."""
+    oldest = revision("org/one@1", "a", "small", days=90)
+    keeper = revision("org/two@2", "a", kept="pinned")
+    where = space(oldest, keeper, MIDDLE)
+    where = Space(where.own, {**where.stored, "small": 1}, where.elsewhere)
+    candidates = (oldest, keeper, MIDDLE)
+    found = choose(candidates, where, Wish(free=BIG), now=NOW, used=2 * BIG + 1, garbage=0)
+    assert [(each.candidate, each.bytes) for each in found.evicted] == [(MIDDLE, BIG)]
+
+
 def test_what_something_elsewhere_holds_comes_back_later() -> None:
     (found,) = chosen(Wish(everything=True), OLD, elsewhere="a").evicted
     assert (found.bytes, found.bytes_later) == (0, BIG)
@@ -190,12 +201,7 @@ def test_what_is_promised_is_what_a_count_of_what_stays_shows(
 
     gone = {each.candidate.name for each in found.evicted}
     assert all(each.candidate.kept is None for each in found.evicted)
-    staying = {name for each in candidates if each.name not in gone for name in each.names}
-    left = sum(where.own[name] for name in staying) + sum(
-        size
-        for etag, size in where.stored.items()
-        if etag in where.elsewhere or any(name.endswith(f"/{etag}") for name in staying)
-    )
+    left = used - _gives(gone, candidates, where)
     assert used - left == sum(each.bytes for each in found.evicted)
     idle = [each.candidate.idle_since for each in found.evicted]
     assert idle == sorted(idle)
@@ -203,6 +209,11 @@ def test_what_is_promised_is_what_a_count_of_what_stays_shows(
         assert used - left >= wish.free - found.short_of
     if wish.keep_under is not None:
         assert left <= wish.keep_under + found.short_of
+    goals = (wish.free, None if wish.keep_under is None else used - wish.keep_under)
+    for goal in filter(None, goals):
+        for name in gone:
+            short = goal - _gives(gone - {name}, candidates, where)
+            assert short > found.short_of, f"{name} goes without need"
     if found.short_of:
         free = {each.name for each in candidates if each.kept is None}
         assert all(
@@ -210,6 +221,15 @@ def test_what_is_promised_is_what_a_count_of_what_stays_shows(
             for each in candidates
             if each.name in free
         )
+
+
+def _gives(gone: set[str], candidates: Sequence[Candidate], where: Space) -> int:
+    staying = {name for each in candidates if each.name not in gone for name in each.names}
+    return sum(size for name, size in where.own.items() if name not in staying) + sum(
+        size
+        for etag, size in where.stored.items()
+        if etag not in where.elsewhere and not any(name.endswith(f"/{etag}") for name in staying)
+    )
 
 
 def _gives_nothing(

@@ -128,8 +128,8 @@ def choose(
 ) -> Eviction:
     """Choose what goes. `used` is what the keep takes now, `garbage` what of it goes anyhow.
 
-    With a goal the least recently used go until it is reached, and of those nothing that turns out
-    to give nothing back. Times are POSIX times.
+    With a goal the least recently used go until it is reached, and of those nothing without which
+    it would be reached, too. Times are POSIX times.
     """
     goal = _goal(wish, used, garbage)
     meant = [each for each in candidates if _is_meant(each, wish, now)]
@@ -139,17 +139,33 @@ def choose(
         # Of equals, those go first that no branch or tag stands for.
         key=lambda each: (each.idle_since, bool(each.refs), each.name),
     )
-    ledger = _Ledger(candidates, space)
-    reason = _reason(wish)
-    evicted = []
-    for each in free:
-        if goal is not None and ledger.freed >= goal:
-            break
-        evicted.append(Evicted(each, *ledger.give(each), reason))
+    short = 0
     if goal is not None:
-        evicted = [each for each in evicted if ledger.gains_by(each.candidate)]
-    short = 0 if goal is None else max(0, goal - ledger.freed)
+        free, short = _least(free, _Ledger(candidates, space), goal)
+    ledger, reason = _Ledger(candidates, space), _reason(wish)
+    evicted = [Evicted(each, *ledger.give(each), reason) for each in free]
     return Eviction(tuple(evicted), tuple(kept), short)
+
+
+def _least(free: Iterable[Candidate], ledger: _Ledger, goal: int) -> tuple[list[Candidate], int]:
+    """Return which of those that may go have to for a goal, and what is short of it even so.
+
+    Of what the first ones give back the later ones may give more, so that the first can stay.
+    """
+    gone = []
+    for each in free:
+        if ledger.freed >= goal:
+            break
+        ledger.give(each)
+        gone.append(each)
+    reached = min(goal, ledger.freed)
+    needed = []
+    for each in reversed(gone):
+        ledger.take_back(each)
+        if ledger.freed < reached:
+            ledger.give(each)
+            needed.append(each)
+    return needed[::-1], goal - reached
 
 
 def _goal(wish: Wish, used: int, garbage: int) -> int | None:
@@ -207,20 +223,16 @@ class _Ledger:
         self.freed += now
         return now, later
 
-    def gains_by(self, candidate: Candidate) -> bool:
-        """Tell whether anything comes back because this revision was given away, too."""
-        return any(
-            not self._users[name]
-            and (
-                self._space.own.get(name)
-                or (
-                    not self._names[_etag(name)]
-                    and _etag(name) not in self._space.elsewhere
-                    and self._space.stored.get(_etag(name))
-                )
-            )
-            for name in candidate.names
-        )
+    def take_back(self, candidate: Candidate) -> None:
+        """Undo that a revision was given away."""
+        for name in candidate.names:
+            if not self._users[name]:
+                self.freed -= self._space.own.get(name, 0)
+                etag = _etag(name)
+                if not self._names[etag] and etag not in self._space.elsewhere:
+                    self.freed -= self._space.stored.get(etag, 0)
+                self._names[etag] += 1
+            self._users[name] += 1
 
 
 def _etag(name: str) -> str:
