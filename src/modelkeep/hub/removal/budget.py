@@ -47,8 +47,8 @@ class Budget:
         """See that `needed` bytes fit; NoSpaceError where they cannot.
 
         Then nothing has gone, unless a part of what was to go came into use meanwhile, as often as
-        this tries: `evicted` tells. `doing` is a gerund: `pulling X`. What is leased stays, so the caller leases what it is
-        about to use.
+        this tries: `evicted` tells. `doing` is a gerund: `pulling X`. What is leased stays, so
+        the caller leases what it is about to use.
         """
         for _ in range(_ROUNDS):
             plan = collect.plan(
