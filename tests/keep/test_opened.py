@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import stat
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -12,12 +14,14 @@ import pytest
 import modelkeep
 from modelkeep.errors import (
     NotFoundError,
+    ReadOnlyError,
     SettingsError,
     UnknownFormatError,
     UsageError,
 )
 from modelkeep.keep import Keep
 from tests import forks
+from tests.filesystems import as_user, public_directory, read_only, tmpfs
 
 
 def test_the_first_use_makes_a_private_keep_in_the_default_place(isolated: Path) -> None:
@@ -89,3 +93,38 @@ def test_a_newer_format_is_refused_and_nothing_changed(keep: Keep) -> None:
     header.write_text(header.read_text().replace('"format": 1', '"format": 2'))
     with pytest.raises(UnknownFormatError):
         Keep.open_or_create(keep.directory)
+
+
+def test_a_keep_is_not_given_to_another_group_by_making_it_again(keep_dir: Path) -> None:
+    Keep.create(keep_dir, mode="group")
+    own = str(os.getegid())
+    assert Keep.create(keep_dir, mode="group", group=own).directory == keep_dir
+    another = next(entry for entry in grp.getgrall() if entry.gr_gid != os.getegid()).gr_name
+    if os.geteuid() == 0:
+        with pytest.raises(SettingsError, match=r"a keep of the group .* already"):
+            Keep.create(keep_dir, mode="group", group=another)
+    with pytest.raises(UsageError, match="no group `no-such-group`"):
+        Keep.create(keep_dir, mode="group", group="no-such-group")
+
+
+def hint_of(change: Callable[[], object]) -> str:
+    try:
+        change()
+    except ReadOnlyError as error:
+        return str(error.hint)
+    return "no error"
+
+
+@pytest.mark.real
+def test_who_cannot_change_a_keep_learns_who_can(tmp_path: Path) -> None:
+    with public_directory() as public:
+        keep = Keep.create(public / "keep")
+        keep.directory.chmod(0o755)
+        bringing = as_user(4242, lambda: hint_of(lambda: keep.pull("org/a")))
+        changing = as_user(4242, lambda: hint_of(lambda: keep.pin("org/a")))
+    assert "keep of your own" in bringing
+    assert changing.startswith("ask root")
+    with tmpfs(tmp_path) as mount:
+        keep = Keep.create(mount / "keep")
+        with read_only(mount):
+            assert "mounted read-only" in hint_of(lambda: keep.pin("org/a"))

@@ -56,7 +56,7 @@ class Adopting(OpenKeep):
         from modelkeep.hub.progress import Progress
         from modelkeep.hub.upstream import Upstream
 
-        self.require_writable()
+        self.require_writable(elsewhere=True)
         progress = progress or Progress()
         endpoint = self.endpoint.value if self.endpoint else None
         # A plain folder notes no repo, so nothing says where its files could be fetched again.

@@ -54,7 +54,7 @@ class Getting(OpenKeep):
         from modelkeep.hub.xet import XetUse
 
         name, wanted = asked(repo, revision, type)
-        self.require_writable()
+        self.require_writable(elsewhere=True)
         progress = progress or Progress()
         upstream = self.upstream(token=token, progress=progress)
         request = Request(
@@ -114,7 +114,7 @@ class Getting(OpenKeep):
         from modelkeep.hub.progress import Progress
 
         name, wanted = asked(repo, revision, type)
-        self.require_writable()
+        self.require_writable(elsewhere=True)
         return adding.add(
             self.store,
             self.hub,

@@ -34,6 +34,13 @@ def give(top: Path, gid: int) -> None:
     sharing.share(top, sharing.TOP)
 
 
+def is_of(top: Path, name: str) -> bool:
+    """Tell whether a keep belongs to the group of this name or number. Errors as of `chosen`."""
+    with explained("looking at", top):
+        gid = top.stat().st_gid
+    return name in (str(gid), accounts.group(gid)) or chosen(name) == gid
+
+
 def what_is_lacking(top: Path) -> str | None:
     """Return what lets the caller into a group keep; None for a member, or where it is no such."""
     try:

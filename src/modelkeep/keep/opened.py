@@ -92,6 +92,14 @@ class OpenKeep:
                     hint="choose another directory, or leave out --mode",
                     path=path,
                 )
+            if group is not None and not (keep.group and _is_of(path, group)):
+                raise SettingsError(
+                    f"`{path}` is a keep of the group `{keep.group}` already"
+                    if keep.group
+                    else f"`{path}` is a private keep already",
+                    hint="choose another directory, or leave out --group",
+                    path=path,
+                )
             return keep
         mode = mode or "private"
         _refuse_dangling(path)
@@ -157,15 +165,28 @@ class OpenKeep:
         """The endpoint to fetch from and what decided it; None for the client's default."""
         return settings_module.endpoint(self.settings)
 
-    def require_writable(self) -> None:
-        """Raise ReadOnlyError where this caller cannot write into the keep."""
+    def require_writable(self, *, elsewhere: bool = False) -> None:
+        """Raise ReadOnlyError where this caller cannot write into the keep.
+
+        `elsewhere`: what he wants to do serves him in another keep as well.
+        """
         if self.read_only:
+            other = "use a keep of your own: --keep DIR or MODELKEEP_HOME"
             raise ReadOnlyError(
                 f"`{self.directory}` cannot be written by you",
                 hint=_what_is_lacking(self.directory)
-                or "use a keep of your own: --keep DIR or MODELKEEP_HOME",
+                or (other if elsewhere else self._who_writes()),
                 path=self.directory,
             )
+
+    def _who_writes(self) -> str:
+        with explained("looking at", self.directory):
+            if os.statvfs(self.directory).f_flag & os.ST_RDONLY:
+                return "it is mounted read-only here: go to where it can be written"
+            owner = self.directory.stat().st_uid
+        if owner == os.geteuid():
+            return "see what is wrong: modelkeep doctor keep"
+        return f"ask {accounts.user(owner)}, whose keep it is"
 
     def _gid(self) -> int:
         with explained("looking at", self.directory):
@@ -199,6 +220,12 @@ def _refuse_strangers(path: Path) -> None:
             hint="choose a new directory",
             path=path,
         )
+
+
+def _is_of(path: Path, group: str) -> bool:
+    from modelkeep.keep import membership
+
+    return membership.is_of(path, group)
 
 
 def _what_is_lacking(path: Path) -> str | None:
