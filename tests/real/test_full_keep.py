@@ -1,10 +1,11 @@
-"""A disk without a free block: a collection still gives room back, and loses nothing."""
+"""A disk without a free block or inode: a removal still gives room back, and loses nothing."""
 
 from __future__ import annotations
 
 import os
 import shutil
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,18 @@ def fill(disk: Path) -> None:
     os.sync()
 
 
+def crowd(disk: Path) -> None:
+    """Take every free inode."""
+    folder = disk / "crowd"
+    folder.mkdir()
+    for number in count():
+        try:
+            (folder / str(number)).touch()
+        except OSError:
+            break
+    os.sync()
+
+
 def models(keep: Keep, hub: Hub) -> dict[str, dict[str, bytes]]:
     contents = {}
     for number, name in enumerate(("org/old", "org/new", "org/lost")):
@@ -83,6 +96,37 @@ def test_a_full_disk_has_room_again(disk: Path, hub: Hub, monkeypatch: pytest.Mo
     assert keep.verify().ok
     assert not list(keep.store.layout.condemned_marks.iterdir())
     assert not list(keep.store.layout.trash.iterdir())
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+def test_a_disk_that_can_hold_no_more_files_can_again(
+    by_name: bool, tmp_path: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ballast, "_ROOM", 0)
+    with loop(tmp_path, "ext4", 64) as disk:
+        keep = Keep.create(disk / "keep")
+        contents = models(keep, hub)
+        crowd(disk)
+
+        if by_name:
+            removal = keep.remove(keep.plan_removal("org/old"))
+        else:
+            removal = collect(keep, match="old")
+
+        assert removal.bytes_freed >= 4 * MIB
+        assert [held.repo for held in keep.list().repos] == ["org/new"]
+        assert loaded(keep, "org/new") == contents["org/new"]
+        assert keep.store.layout.ballast.exists()
+
+
+def test_where_there_is_no_ballast_the_advice_is_not_to_collect(tmp_path: Path, hub: Hub) -> None:
+    with loop(tmp_path, "ext4", 64) as disk:
+        keep = Keep.create(disk / "keep")
+        models(keep, hub)
+        crowd(disk)
+        with pytest.raises(NoSpaceError) as caught:
+            collect(keep, match="old")
+        assert "remove another file" in (caught.value.hint or "")
 
 
 def test_a_pull_onto_a_full_disk_fails_clearly_and_works_after_gc(

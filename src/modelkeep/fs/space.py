@@ -23,6 +23,12 @@ def free_bytes(path: Path) -> int:
     return status.f_bavail * (status.f_frsize or status.f_bsize)
 
 
+def free_files(path: Path) -> float:
+    """Return how many files this caller may still make there; infinite where nothing limits it."""
+    status = _statvfs(path)
+    return status.f_favail if status.f_files else math.inf
+
+
 def _statvfs(path: Path) -> os.statvfs_result:
     with explained("asking for free space", path):
         for candidate in (path, *path.absolute().parents):

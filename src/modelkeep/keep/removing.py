@@ -38,10 +38,12 @@ class Removing(OpenKeep):
     def remove(self, plan: RemovalPlan) -> Removal:
         """Carry out what `plan_removal` decided."""
         from modelkeep.hub.removal import remove as removing
+        from modelkeep.store import ballast
 
         self.require_writable()
         removing.require_unheld(self.store, self.hub, plan)
-        return removing.execute(self.store, self.hub, plan)
+        with ballast.dropped_where_full(self.store.layout):
+            return removing.execute(self.store, self.hub, plan)
 
     def plan_collection(
         self,
