@@ -26,13 +26,23 @@ def utc_seconds(text: str) -> float:
     return time.timestamp()
 
 
-_AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([mhdwy])")
-_AGE_UNITS = {"m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400, "y": 365.25 * 86_400}
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(min|[mhdwy])", re.ASCII)
+_UNITS = {"m": 60, "min": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400, "y": 365.25 * 86_400}
+
+
+def parse_span(text: str) -> float:
+    """Read `90m`, `90min`, `12h`, `30d`, `8w` or `1y` as seconds; ValueError for anything else."""
+    match = _SPAN.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"`{text}` is no time such as 30m or 2h")
+    return float(match[1]) * _UNITS[match[2]]
 
 
 def parse_age(text: str) -> float:
-    """Read `90m`, `12h`, `30d`, `8w` or `1y` as seconds; ValueError for anything else."""
-    match = _AGE.fullmatch(text.strip())
+    """Read such a span, but for `m`: of an age that could be months. ValueError then, too."""
+    match = _SPAN.fullmatch(text.strip())
     if match is None:
         raise ValueError(f"`{text}` is no age such as 12h, 30d or 8w")
-    return float(match[1]) * _AGE_UNITS[match[2]]
+    if match[2] == "m":
+        raise ValueError(f"`{text}` could be minutes or months: write 60min or 30d")
+    return parse_span(text)

@@ -109,6 +109,8 @@ def test_a_person_is_asked(modelkeep: Modelkeep, two: Keep, answer: str, left: i
         (("--free", "1GB", "--keep-under", "1GB"), "two different goals"),
         (("--all", "--match", "x*"), "--all leaves nothing to narrow"),
         (("--free", "much"), "`much` is no size such as"),
+        (("--free", "''"), "invalid value for `--free`: `''` is no size such as 500 GB"),
+        (("--older-than", "1m"), "`1m` could be minutes or months: write 60min or 30d"),
         (("--older-than", "long"), "`long` is no age such as"),
         (("org/name",), "unexpected extra argument"),
     ],

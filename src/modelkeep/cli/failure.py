@@ -62,7 +62,8 @@ def exit_code(invocation: Invocation, failure: ModelkeepError) -> int:
 
 def from_click(invocation: Invocation, error: click.ClickException) -> ModelkeepError:
     """Return what the parser found wrong, worded as everything else is."""
-    message = re.sub(r"'([^']*)'", r"`\1`", error.format_message()).strip().rstrip(".")
+    # What stands in such quotes already may be a word of its own that a person typed.
+    message = re.sub(r"(?<!`)'([^'`]+)'(?!`)", r"`\1`", error.format_message()).strip().rstrip(".")
     message = " ".join(message.split())
     name = f"{invocation.command.name} " if invocation.command else ""
     return UsageError(message[:1].lower() + message[1:], hint=f"modelkeep {name}--help")

@@ -27,7 +27,7 @@ from modelkeep.cli.output import FORMATS, Output
 from modelkeep.errors import ModelkeepError
 from modelkeep.hub.repo import RepoType
 from modelkeep.sizes import parse_size
-from modelkeep.times import parse_age
+from modelkeep.times import parse_age, parse_span
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -163,12 +163,11 @@ class RepoName(click.types.StringParamType):
 
 
 class Parsed(_Type):
-    """What `parse` makes of a text; a usage error with examples where it raises ValueError."""
+    """What `parse` makes of a text; a usage error that says the same where it raises ValueError."""
 
-    def __init__(self, name: str, parse: Callable[[str], float], examples: str) -> None:
+    def __init__(self, name: str, parse: Callable[[str], float]) -> None:
         self.name = name
         self._parse = parse
-        self._examples = examples
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -176,20 +175,20 @@ class Parsed(_Type):
         """Return the value."""
         try:
             return self._parse(str(value))
-        except ValueError:
-            self.fail(f"`{value}` is no {self.name} such as {self._examples}", param, ctx)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 def _rate(text: str) -> int:
-    rate = parse_size(text)
-    if rate <= 0:
-        raise ValueError(text)
-    return rate
+    with suppress(ValueError):
+        if (rate := parse_size(text)) > 0:
+            return rate
+    raise ValueError(f"`{text}` is no rate such as 500k, 10M or 1G")
 
 
-SIZE = Parsed("size", parse_size, "500 GB, 1.5T or 20GiB")
-AGE = Parsed("age", parse_age, "12h, 30d or 8w")
-TIME = Parsed("time", parse_age, "30m or 2h")
-RATE = Parsed("rate", _rate, "500k, 10M or 1G")
+SIZE = Parsed("size", parse_size)
+AGE = Parsed("age", parse_age)
+TIME = Parsed("time", parse_span)
+RATE = Parsed("rate", _rate)
 REPO = RepoName()
 TYPE = click.Choice([kind.value for kind in RepoType])
