@@ -82,7 +82,11 @@ def test_killed_after_any_step(keep: Keep, hub: Hub, tmp_path: Path) -> None:
     [
         "remove:announced",
         "remove:hidden",
+        "remove:hiding#2",
         "remove:looked",
+        "remove:taking",
+        "remove:taking#2",
+        "remove:taken",
         "release:condemned",
         "release:trashed",
     ],

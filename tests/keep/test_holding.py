@@ -242,7 +242,16 @@ def test_a_branch_that_moved_since_the_plan_stays_where_it_went(
 
 
 @pytest.mark.parametrize(
-    "step", ["remove:announced", "remove:ref", "remove:hidden", "remove:hidden#2"]
+    "step",
+    [
+        "remove:announced",
+        "remove:ref",
+        "remove:hiding",
+        "remove:hidden",
+        "remove:hiding#2",
+        "remove:hidden#2",
+        "remove:hidden#3",
+    ],
 )
 def test_a_removal_stopped_in_the_middle_takes_nothing_from_those_who_came_meanwhile(
     filled: Keep, step: str, monkeypatch: pytest.MonkeyPatch

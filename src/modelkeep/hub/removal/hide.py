@@ -19,7 +19,7 @@ from modelkeep.fs.syncpoint import reach
 from modelkeep.hub.cache import HubCache
 from modelkeep.hub.holds import hold_on
 from modelkeep.hub.repo import Repo
-from modelkeep.store.marks import announced
+from modelkeep.store.marks import Mark, announced
 from modelkeep.store.store import Store
 
 _LOT = 256  # blobs for which others wait at a time
@@ -36,7 +36,7 @@ def hide(
     hub.refuse_planted(repo)
     commits, refs = list(commits), set(refs)
     folder = hub.folder(repo)
-    aside: dict[str, Path] = {}
+    aside: list[tuple[Path, Path]] = []
     with announced(store.layout) as mark, explained("removing", folder):
         leases = store.leases.look()
         for commit in commits or ("",):  # a folder without snapshots may be held, too
@@ -55,23 +55,24 @@ def hide(
                 durable.remove(folder / "refs" / name)
                 reach("remove:ref")
         for commit in commits:
-            if mark.holds():
-                aside[commit] = folder / durable.unique_name(".snapshot-")
-                with suppress(FileNotFoundError):  # another removal was quicker
-                    hub.snapshot(repo, commit).rename(aside[commit])
-                reach("remove:hidden")
+            for place in (hub.snapshot(repo, commit), folder / "trees" / f"{commit}.json"):
+                if mark.holds():
+                    reach("remove:hiding")
+                    doomed = folder / durable.unique_name(".snapshot-")
+                    with suppress(FileNotFoundError):  # another removal was quicker
+                        place.rename(doomed)
+                        aside.append((doomed, place))
+                    reach("remove:hidden")
         if not mark.holds():
             # Stopped for so long that consumers went on: one of them may use all this.
-            for commit, doomed in aside.items():
-                _put_back(doomed, hub.snapshot(repo, commit))
+            for doomed, place in aside:
+                _put_back(doomed, place)
             for name in stood_for.keys() & refs - hub.refs(repo).keys():
                 hub.write_ref(repo, name, stood_for[name])
             return "the removal was stopped for too long"
-        for commit in commits:
-            durable.remove(folder / "trees" / f"{commit}.json")
-    for doomed in aside.values():
+    for doomed, _ in aside:
         # A pull may put one more pointer in at this very moment; what then stays is swept later.
-        shutil.rmtree(doomed, ignore_errors=True)
+        _discard(doomed)
         reach("remove:snapshot")
     return None
 
@@ -98,7 +99,8 @@ def give_up(store: Store, hub: HubCache, repo: Repo, names: Iterable[str]) -> in
             reach("remove:looked")
             for name in names[start : start + _LOT]:
                 if name not in held and mark.holds():
-                    freed += _remove(hub.folder(repo) / "blobs" / name)
+                    reach("remove:taking")
+                    freed += _take_away(hub.folder(repo) / "blobs" / name, mark)
                     reach("remove:blob")
     return freed
 
@@ -127,12 +129,23 @@ def pointed(hub: HubCache, repo: Repo, commits: Iterable[str]) -> frozenset[str]
     return frozenset(name for commit in commits for name in hub.pointers(repo, commit).values())
 
 
-def _remove(path: Path) -> int:
-    try:
-        status = path.lstat()
-    except FileNotFoundError:
-        return 0
-    return freed_by(status) if durable.remove(path) else 0
+def _take_away(path: Path, mark: Mark) -> int:
+    """Remove a name, unless the mark has gone by then; return the bytes that only it held."""
+    doomed = durable.temporary_beside(path)
+    with explained("removing", path):
+        try:
+            path.rename(doomed)
+        except FileNotFoundError:
+            return 0  # another removal was quicker
+        reach("remove:taken")
+        if mark.holds():
+            freed = freed_by(doomed.lstat())
+        else:
+            # Whoever lost patience counts on the name; one that he has made anew stays.
+            durable.name_once(doomed, path)
+            freed = 0
+    durable.remove(doomed)
+    return freed
 
 
 def _put_back(doomed: Path, place: Path) -> None:
@@ -143,4 +156,11 @@ def _put_back(doomed: Path, place: Path) -> None:
     except OSError as error:
         if not oserrors.is_refilled(error):
             raise
-        shutil.rmtree(doomed, ignore_errors=True)  # a pull has made it anew
+        _discard(doomed)  # a pull has made it anew
+
+
+def _discard(doomed: Path) -> None:
+    if doomed.is_dir():
+        shutil.rmtree(doomed, ignore_errors=True)
+    else:
+        durable.remove(doomed)
