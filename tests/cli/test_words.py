@@ -79,6 +79,16 @@ def test_listings_are_stable_columns_on_a_pipe(modelkeep: Modelkeep, pulled: Res
     assert (missed.code, missed.out) == (1, "")
 
 
+def test_a_repo_that_no_branch_leads_to_is_said_so(
+    modelkeep: Modelkeep, pulled: Result, keep_dir: Path
+) -> None:
+    """As a removal leaves it that ended between the branch and the revision."""
+    assert modelkeep("ls").out.splitlines()[1].endswith(" ok")
+    (keep_dir / "hub/models--org--tiny/refs/main").unlink()
+    assert modelkeep("ls").out.splitlines()[1].endswith(" no ref")
+    assert modelkeep("show", "org/tiny").out.startswith("org/tiny  (no ref)\n")
+
+
 def test_quiet_prints_the_essential_value_alone(
     modelkeep: Modelkeep, pulled: Result, tmp_path: Path
 ) -> None:

@@ -36,6 +36,8 @@ def state(repo: ListedRepo) -> str:
         words.append("corrupt")
     if any(revision.complete is False and not revision.damaged for revision in repo.revisions):
         words.append("partial")
+    if not {revision.commit for revision in repo.revisions}.intersection(repo.refs.values()):
+        words.append("no ref")  # a loader that names no commit finds nothing
     if repo.bytes_unsettled:
         words.append("unsettled")
     if repo.pinned:
