@@ -78,6 +78,18 @@ def test_a_lease_that_cannot_be_read_is_shown_and_dropped(
     assert modelkeep("rm", "org/tiny", "--yes").code == 0
 
 
+def test_a_folder_among_the_leases_is_for_a_person_to_remove(
+    modelkeep: Modelkeep, pulled: Result, keep_dir: Path
+) -> None:
+    folder = keep_dir / "store/leases/folder"
+    folder.mkdir()
+    assert f"then: rm -r {folder}" in modelkeep("leases").out
+    assert f"rm -r {folder}" in modelkeep("rm", "org/tiny", "--yes").err
+    refused = modelkeep("leases", "--drop", "folder", "--yes")
+    assert refused.code == 2
+    assert f"rm -r {folder}" in refused.err
+
+
 def pin_of_somebody_else(keep_dir: Path) -> Lease:
     keep = Keep.open(keep_dir)
     keep.pin("org/tiny")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from modelkeep.errors import UsageError
 from modelkeep.fs import identity
 from modelkeep.fs.clock import now_ns
 from modelkeep.store.digest import hash_bytes
@@ -190,8 +191,22 @@ def test_a_lease_of_another_version_holds_everything(
 
 
 def test_a_folder_where_a_lease_should_be_holds_everything(store: Store) -> None:
-    (store.layout.leases / "folder.json").mkdir()
+    folder = store.layout.leases / "folder.json"
+    folder.mkdir()
     assert store.leases.protects(ONE)
+    with pytest.raises(UsageError, match="is a folder") as caught:
+        store.leases.drop("folder")
+    assert f"rm -r {folder}" in str(caught.value.hint)
+    assert folder.is_dir()
+
+
+def test_a_link_to_nothing_where_a_lease_should_be_holds_everything(store: Store) -> None:
+    link = store.layout.leases / "link.json"
+    link.symlink_to("nowhere")
+    assert store.leases.look().unreadable == (link,)
+    assert store.leases.protects(ONE)
+    assert store.leases.drop("link")
+    assert store.leases.protects(ONE) is None
 
 
 def test_what_nfs_leaves_behind_holds_nothing(store: Store) -> None:

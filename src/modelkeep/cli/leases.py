@@ -11,6 +11,7 @@ from modelkeep.cli.options import REPO, Command, Invocation
 from modelkeep.cli.table import Table
 from modelkeep.keep import Keep
 from modelkeep.keep.holding import LeaseListing, ListedLease, UnreadableLease
+from modelkeep.store.leases import letting_go
 
 _ID = 8  # enough digits of an id to tell it from others
 
@@ -88,7 +89,7 @@ def _shown(listing: LeaseListing) -> list[str | Table]:
     shown: list[str | Table] = [table] if rows else []
     return shown + [
         f"`{each.path}` cannot be read, so everything counts as in use\n"
-        f"  look at it, then: modelkeep leases --drop {each.id}"
+        f"  look at it, then: {letting_go(each.path)}"
         for each in listing.unreadable
     ]
 

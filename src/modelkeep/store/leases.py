@@ -16,8 +16,9 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
+from shlex import quote
 
-from modelkeep.errors import AccessError, ModelkeepError
+from modelkeep.errors import AccessError, ModelkeepError, UsageError
 from modelkeep.fs import accounts, durable
 from modelkeep.fs.clock import now_ns
 from modelkeep.fs.identity import ProcessId, is_running
@@ -110,6 +111,15 @@ def unknown_hold(path: Path) -> str:
     return f"perhaps in use: the lease `{file_id(path)}` cannot be read"
 
 
+def letting_go(path: Path) -> str:
+    """Return what a person types to end a lease that cannot be read."""
+    return (
+        f"rm -r {quote(str(path))}"
+        if _is_folder(path)
+        else f"modelkeep leases --drop {file_id(path)}"
+    )
+
+
 class Leases:
     """All leases of one store. Any number of processes, users and nodes may use them at once."""
 
@@ -164,11 +174,22 @@ class Leases:
         return renewed
 
     def drop(self, id: str) -> bool:  # noqa: A002 - what it is
-        """End a lease, readable or not. False: there is none with this id."""
+        """End a lease, readable or not. False: there is none with this id.
+
+        UsageError for a folder in the place of one: who knows what it holds.
+        """
         if not id or id.startswith(".") or "/" in id:
             return False
         # A file of another name is no lease of ours, and still holds everything.
-        gone = any(durable.remove(self._directory / name) for name in (f"{id}{_SUFFIX}", id))
+        paths = [self._directory / name for name in (f"{id}{_SUFFIX}", id)]
+        for path in paths:
+            if _is_folder(path):
+                raise UsageError(
+                    f"`{path}` is a folder, not a lease",
+                    hint=f"look at what is in it, then: {letting_go(path)}",
+                    path=path,
+                )
+        gone = any(map(durable.remove, paths))
         reach("lease:removed")
         if gone:
             durable.sync_dir(self._directory)
@@ -213,7 +234,9 @@ class Leases:
             try:
                 leases[name] = lease or _parse(name, read_small(self._directory / name))
             except FileNotFoundError:
-                continue  # ended just now
+                if (self._directory / name).is_symlink():
+                    unreadable.append(self._directory / name)
+                # else it ended just now
             except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 unreadable.append(self._directory / name)
         self._known = leases
@@ -240,6 +263,10 @@ class Leases:
             return now_ns(self._tmp) / 1e9
         except AccessError:
             return time.time()  # who cannot write cannot remove anything, either
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
 
 
 def _has_ended(lease: Lease, clock: Callable[[], float]) -> bool:
