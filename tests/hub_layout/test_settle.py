@@ -11,6 +11,7 @@ from huggingface_hub import hf_hub_download, scan_cache_dir, snapshot_download
 
 from modelkeep.errors import NotFoundError, UsageError
 from modelkeep.fs.space import allocated_bytes
+from modelkeep.hub import held
 from modelkeep.hub.progress import Progress
 from modelkeep.keep import Keep
 from modelkeep.store import meta as metas
@@ -131,6 +132,9 @@ def test_corrupt_bytes_stay_and_never_enter_the_store(keep: Keep, brought: Path)
         assert (blob.read_bytes(), mode(blob)) == (bad, 0o640)
         assert not keep.store.has(hash_bytes(WEIGHTS, "sha256"))
     assert settled.files == 0
+    name = held_by(keep, BROUGHT).repo
+    damaged = held.damaged(keep.store.layout, keep.hub, name, brought.name)
+    assert damaged == ["model.safetensors"]
     assert [found.path for found in keep.verify().corrupt] == [str(blob)]
     keep.pull(BROUGHT)
     assert content(brought) == FILES

@@ -6,8 +6,9 @@ every blob in it, and a collector sees the reference before the blob is used.
 
 from __future__ import annotations
 
+import stat
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from modelkeep.fs.syncpoint import reach
 from modelkeep.hub.cache import HubCache
 from modelkeep.hub.repo import Repo
 from modelkeep.hub.tree import TreeFile
+from modelkeep.store import heal
 from modelkeep.store.digest import Digest, hash_file
 from modelkeep.store.marks import wait_out
 from modelkeep.store.roots import Root
@@ -60,15 +62,26 @@ class Placement:
 
 
 class Materialiser:
-    """Places revisions of one store into one registered cache. Safe from any number at once."""
+    """Places revisions of one store into one registered cache. Safe from any number at once.
+
+    With `note`, small files that somebody edited are kept in the trash of the store before they are
+    replaced, and `note` is told of each in a line.
+    """
 
     def __init__(
-        self, store: Store, cache: HubCache, root: Root, rungs: Sequence[LinkMode]
+        self,
+        store: Store,
+        cache: HubCache,
+        root: Root,
+        rungs: Sequence[LinkMode],
+        *,
+        note: Callable[[str], None] | None = None,
     ) -> None:
         self._store = store
         self._cache = cache
         self._root = root
         self._linker = Linker(rungs)
+        self._note = note
 
     def place_blobs(
         self, repo: Repo, files: Iterable[TreeFile], placement: Placement
@@ -111,9 +124,11 @@ class Materialiser:
 
         FileNotFoundError, and no ref has moved, where a removal took a blob away meanwhile.
         """
+        snapshot = self._cache.snapshot(repo, commit)
+        for file in files:
+            self._keep_edited(snapshot / file.path, file)  # editors put files in place of links
         self._cache.write_snapshot(repo, commit, files)
         reach("materialise:snapshot")
-        snapshot = self._cache.snapshot(repo, commit)
         for file in files:
             if not (snapshot / file.path).exists():
                 raise FileNotFoundError(snapshot / file.path)
@@ -177,7 +192,12 @@ class Materialiser:
     def _place(self, repo: Repo, digest: Digest, file: TreeFile, placement: Placement) -> bool:
         target = self._target(repo, digest)
         try:
+            if target.exists() and not durable.same_inode(target, self._store.path(digest)):
+                # What stands there may be the last good copy.
+                if not self._store.is_proven(digest):
+                    return False
             self._store.describe(digest, None)
+            self._keep_edited(target, file)
             placed = self._linker.place(self._store.path(digest), target, replace=True)
         except FileNotFoundError:
             return False
@@ -190,3 +210,18 @@ class Materialiser:
         reach("materialise:placed")
         placement.add(file, placed)
         return True
+
+    def _keep_edited(self, path: Path, file: TreeFile) -> None:
+        """Keep a small file that is about to be replaced, where its bytes are somebody's own."""
+        if self._note is None:
+            return
+        try:
+            status = path.lstat()
+            if not stat.S_ISREG(status.st_mode) or status.st_size >= COPY_BELOW:
+                return
+            if hash_file(path, file.digest.algorithm)[0] == file.digest:
+                return
+        except OSError:
+            return  # nothing there, as a rule
+        if kept := heal.keep_bad_bytes(self._store.layout, file.digest, path):
+            self._note(f"`{file.path}` had been edited; the edit is kept for a day: {kept}")

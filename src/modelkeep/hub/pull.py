@@ -73,7 +73,9 @@ def pull(
         settle(store, hub, [repo], endpoint=origin.endpoint, progress=progress)
     brought = [file for file in lacking if store.has(file.digest)]
     acquirer.tally.stored |= {file.digest: file.size for file in brought}
-    materialiser = Materialiser(store, hub, store.roots.own_hub(), OWN_HUB_RUNGS)
+    materialiser = Materialiser(
+        store, hub, store.roots.own_hub(), OWN_HUB_RUNGS, note=progress.note
+    )
     refs = () if is_commit(request.revision) else (request.revision,)
     digests = {file.digest for file in files}
     with in_hand(store, repo, commit, digests, reason="modelkeep pull"):

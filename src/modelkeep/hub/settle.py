@@ -32,6 +32,7 @@ from modelkeep.hub.skipped import Skipped
 from modelkeep.hub.tree import TreeFile
 from modelkeep.hub.unsettled import Unsettled
 from modelkeep.hub.upstream import Upstream
+from modelkeep.store import badcopies
 from modelkeep.store.digest import Digest, hash_file
 from modelkeep.store.meta import Source
 from modelkeep.store.store import Store
@@ -163,7 +164,8 @@ class _Settler:
         self._repo = repo
         self._progress = progress
         self._upstream = Upstream(endpoint).public
-        self._materialiser = Materialiser(store, hub, store.roots.own_hub(), OWN_HUB_RUNGS)
+        own = store.roots.own_hub()
+        self._materialiser = Materialiser(store, hub, own, OWN_HUB_RUNGS, note=progress.note)
         self._copier = Linker((LinkMode.REFLINK, LinkMode.COPY))
         self._sources, self._xet_hashes = self._known()
 
@@ -182,6 +184,9 @@ class _Settler:
     def _settle(self, file: Unsettled, digest: Digest, tally: _Tally) -> None:
         before, own_space = file.content.lstat(), _own_space(file)
         taken = self._bring(file, digest)
+        if taken.outcome is Outcome.CORRUPT:
+            with suppress(ModelkeepError, OSError):  # a reader of the keep may note nothing
+                badcopies.mark(self._store.layout, file.content, digest, before)
         if taken.outcome not in (Outcome.TAKEN, Outcome.HELD):
             tally.skip(file.path, taken.reason, corrupt=taken.outcome is Outcome.CORRUPT)
             return

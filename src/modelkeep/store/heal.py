@@ -91,10 +91,10 @@ def _is_good(blob: Path, digest: Digest) -> bool:
     return True
 
 
-def keep_bad_bytes(layout: StoreLayout, digest: Digest, path: Path) -> None:
+def keep_bad_bytes(layout: StoreLayout, digest: Digest, path: Path) -> Path | None:
     """Put a copy of a damaged file into the trash, for its maker and root alone to look at.
 
-    The file may lie in a private cache, and many can reach the trash of a group.
+    Returns the copy. The file may lie in a private cache, and many can reach the trash of a group.
     NoSpaceError where there is no room; what a failing disk no longer gives back is not kept.
     """
     kept = layout.trash / f"{durable.unique_name()}-{digest.file_name}"
@@ -103,7 +103,8 @@ def keep_bad_bytes(layout: StoreLayout, digest: Digest, path: Path) -> None:
     except NoSpaceError:
         raise
     except ModelkeepError:
-        return
+        return None
+    return kept
 
 
 def _write(blob: Path, digest: Digest, part: Path) -> Healed:
