@@ -62,6 +62,30 @@ def test_copies_in_the_hub_are_hashed_too(keep: Keep, pulled: Path, named: tuple
 
 
 @pytest.mark.parametrize("named", [(), ("org/model",)])
+@pytest.mark.parametrize(
+    ("note", "text"), [("refs/main", ""), ("refs/main", "main\n"), ("trees/{}.json", "[1, 2]")]
+)
+def test_damaged_notes_are_listed_until_a_pull_writes_them_anew(
+    keep: Keep, pulled: Path, named: tuple[str, ...], note: str, text: str
+) -> None:
+    path = pulled.parent.parent / note.format(pulled.name)
+    path.write_text(text)
+
+    report = checked(keep, *named)
+
+    assert not report.ok
+    assert [(found.digest, found.path) for found in report.unverifiable] == [(None, str(path))]
+    keep.pull("org/model")
+    assert checked(keep, *named).ok
+
+
+def test_a_listing_of_a_later_version_is_no_damage(keep: Keep, pulled: Path) -> None:
+    (tree,) = (pulled.parent.parent / "trees").iterdir()
+    tree.write_text('{"format_version": 2}')
+    assert checked(keep).ok
+
+
+@pytest.mark.parametrize("named", [(), ("org/model",)])
 def test_what_is_gone_is_missing(keep: Keep, pulled: Path, named: tuple[str, ...]) -> None:
     (pulled / "vocab.txt").resolve().unlink()
     keep.store.path(hash_bytes(WEIGHTS, "sha256")).unlink()

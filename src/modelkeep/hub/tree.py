@@ -71,6 +71,16 @@ def load(text: bytes) -> tuple[TreeFile, ...] | None:
         return None
 
 
+def is_damaged(text: bytes) -> bool:
+    """Tell whether a note cannot be read, though not because it is of another version."""
+    if load(text) is not None:
+        return False
+    try:
+        return bool(json.loads(text)["format_version"] == _FORMAT)
+    except (ValueError, KeyError, TypeError):
+        return True
+
+
 def contents(text: bytes) -> dict[str, tuple[str, int]] | None:
     """Return the blob name and the size in bytes at each path, as `load` would, in less time.
 

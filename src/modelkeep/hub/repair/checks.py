@@ -2,7 +2,8 @@
 
 Besides the store's blobs these are the hub's own files: copies of small ones, reflinks, and what
 stock clients brought and nobody has settled yet; and, of other caches that use the store, the large
-files that are not the store's inode. Looks at names; reads no contents.
+files that are not the store's inode. Looks at names, and reads notes, of which damaged ones are found,
+but no contents.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from modelkeep.errors import ModelkeepError
 from modelkeep.fs import durable, folders
 from modelkeep.fs.links import COPY_BELOW
 from modelkeep.fs.oserrors import explained
-from modelkeep.hub import held, scan
+from modelkeep.hub import held, notes, scan
 from modelkeep.hub.cache import HubCache, unless_gone
 from modelkeep.hub.repo import Repo
 from modelkeep.store.digest import Digest
@@ -106,6 +107,7 @@ class _Gatherer:
     def add_repo(self, repo: Repo) -> None:
         """Add all snapshots of a repo, and its blobs that none of them points to."""
         folder = self._hub.folder(repo)
+        self._add_notes(repo, None)
         try:
             with explained("looking at a repo", folder):
                 names = [entry.name for entry in folders.entries(f"{folder}/blobs")]
@@ -119,6 +121,7 @@ class _Gatherer:
 
     def add_revision(self, repo: Repo, commit: str) -> None:
         """Add a snapshot of a repo, and the blobs it points to."""
+        self._add_notes(repo, commit)
         try:
             with explained("looking at a revision", self._hub.snapshot(repo, commit)):
                 paths = self.add_snapshot(repo, commit)
@@ -172,6 +175,10 @@ class _Gatherer:
                         self._add_others(store, root, digest, file)
             except ModelkeepError:
                 continue  # of a cache that this caller may not look into, its owner can tell
+
+    def _add_notes(self, repo: Repo, commit: str | None) -> None:
+        for path, reason in notes.damaged(self._hub, repo, commit):
+            self.checks.unverifiable.append(Unverifiable(None, str(path), reason))
 
     def _add_others(self, store: Store, root: Root, digest: Digest, file: Path) -> None:
         try:
