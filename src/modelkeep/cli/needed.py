@@ -29,7 +29,7 @@ def look(place: Decided, models: Sequence[str]) -> list[NamedModel]:
 
 
 def fetch(output: Output, place: Decided, models: Sequence[str]) -> None:
-    """Pull what the keep lacks of the models. Raises what a pull raises."""
+    """Pull what the keep lacks of the models, all of which stay. Raises what a pull raises."""
     lacking = [model.name for model in look(place, models) if not model.complete]
     if not lacking:
         return
@@ -37,13 +37,14 @@ def fetch(output: Output, place: Decided, models: Sequence[str]) -> None:
     from modelkeep.cli.options import Invocation
 
     keep = Invocation(output, keep=place.value).open_keep()
-    for name in lacking:
-        with output.progress(f"pull {name}") as progress:
-            pulled = keep.pull(name, progress=progress)
-        output.remark(
-            f"modelkeep: {name} is here now: {human.counted(pulled.files, 'file')},"
-            f" {human.size(pulled.bytes_total)} in {human.duration(pulled.seconds)}"
-        )
+    with keep.together(models):
+        for name in lacking:
+            with output.progress(f"pull {name}") as progress:
+                pulled = keep.pull(name, progress=progress)
+            output.remark(
+                f"modelkeep: {name} is here now: {human.counted(pulled.files, 'file')},"
+                f" {human.size(pulled.bytes_total)} in {human.duration(pulled.seconds)}"
+            )
 
 
 @contextmanager

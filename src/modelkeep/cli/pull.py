@@ -55,28 +55,29 @@ def command(
     keep = invocation.open_keep(create=True)
     results: list[Pulled | dict[str, object]] = []
     worst = 0
-    for repo in repos:
-        try:
-            with invocation.output.progress(f"pull {repo}") as progress:
-                pulled = keep.pull(
-                    repo,
-                    type=kind,
-                    include=include,
-                    exclude=exclude,
-                    force=force,
-                    limit_rate=limit_rate,
-                    xet=xet,
-                    progress=progress,
-                )
-        except ModelkeepError as error:
-            if len(repos) == 1:
-                raise
-            worst = worst or error.exit_code
-            results.append({"repo": repo, "error": document.error(error)})
-            invocation.output.complain(error.message, error.hint)
-        else:
-            results.append(pulled)
-            report(invocation, pulled, repo.partition("@")[2])
+    with keep.together(repos, type=kind):
+        for repo in repos:
+            try:
+                with invocation.output.progress(f"pull {repo}") as progress:
+                    pulled = keep.pull(
+                        repo,
+                        type=kind,
+                        include=include,
+                        exclude=exclude,
+                        force=force,
+                        limit_rate=limit_rate,
+                        xet=xet,
+                        progress=progress,
+                    )
+            except ModelkeepError as error:
+                if len(repos) == 1:
+                    raise
+                worst = worst or error.exit_code
+                results.append({"repo": repo, "error": document.error(error)})
+                invocation.output.complain(error.message, error.hint)
+            else:
+                results.append(pulled)
+                report(invocation, pulled, repo.partition("@")[2])
     got = [result for result in results if isinstance(result, Pulled)]
     invocation.output.emit({"repos": results}, quiet=[str(pulled.snapshot) for pulled in got])
     if got:

@@ -61,14 +61,14 @@ def hold_on(
 
 @contextmanager
 def in_hand(
-    store: Store, repo: Repo, commit: str | None, digests: Iterable[Digest], *, reason: str
+    store: Store, repo: Repo, revision: str | None, digests: Iterable[Digest], *, reason: str
 ) -> Iterator[None]:
     """Hold a revision, or all of a repo, and contents while this process works on it.
 
     Look only inside the block whether they are there: then they stay.
     """
     store.leases.tidy()
-    name = f"{repo}@{commit}" if commit else str(repo)
+    name = f"{repo}@{revision}" if revision else str(repo)
     lease = store.leases.take(name, digests, reason=reason, owner=identity.current())
     try:
         wait_out_all(store.layout)

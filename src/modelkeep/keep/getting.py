@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,6 +70,27 @@ class Getting(OpenKeep):
         budget = self._budget(progress)
         pulled = pulling.pull(self.store, self.hub, upstream, request, progress, budget=budget)
         return replace(pulled, evicted=tuple(budget.evicted)) if budget else pulled
+
+    @contextmanager
+    def together(
+        self,
+        repos: Iterable[str],
+        *,
+        type: str | None = None,  # noqa: A002 - the Hub's word
+    ) -> Iterator[None]:
+        """Hold revisions for the block, so that no pull in it makes room by evicting another one.
+
+        What a name stands for by then is held. InvalidRepoError for what is no name.
+        """
+        from modelkeep.hub.holds import in_hand
+
+        self.require_writable()
+        named = [asked(repo, None, type) for repo in repos]
+        with ExitStack() as hands:
+            for repo, revision in dict.fromkeys(named) if len(named) > 1 else ():
+                wanted = revision or DEFAULT_REVISION
+                hands.enter_context(in_hand(self.store, repo, wanted, (), reason="modelkeep pull"))
+            yield
 
     def _budget(self, progress: Progress) -> Budget | None:
         from modelkeep.hub.removal.budget import Budget
