@@ -121,7 +121,7 @@ def add(
     tree = [_describe(path, source, progress) for path, source in sources.items()]
     commit = commit_of(tree)
     reach("add:hashed")
-    new = {file.digest: file for file in tree if not store.has_sound(file.digest)}
+    new = {file.digest: file for file in tree if not store.is_proven(file.digest)}
     require_free(
         store.layout.tmp, sum(file.size for file in new.values()), doing=f"adding `{folder}`"
     )
@@ -249,9 +249,12 @@ def _describe(path: str, source: Path, progress: Progress) -> TreeFile:
 def _bring(store: Store, source: Path, file: TreeFile, origin: Source) -> None:
     """Bring a file's content into the store; what is stored is hashed again, not what was read."""
     try:
-        store.describe(file.digest, origin)
+        if store.is_proven(file.digest):
+            store.describe(file.digest, origin)
+            return
     except (CorruptError, FileNotFoundError):
-        _store_copy(store, source, file, origin)
+        pass  # it changed, or went, just now
+    _store_copy(store, source, file, origin)
 
 
 def _store_copy(store: Store, source: Path, file: TreeFile, origin: Source) -> None:

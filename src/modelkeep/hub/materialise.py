@@ -192,10 +192,9 @@ class Materialiser:
     def _place(self, repo: Repo, digest: Digest, file: TreeFile, placement: Placement) -> bool:
         target = self._target(repo, digest)
         try:
-            if target.exists() and not durable.same_inode(target, self._store.path(digest)):
-                # What stands there may be the last good copy.
-                if not self._store.is_proven(digest):
-                    return False
+            others = target.exists() and not durable.same_inode(target, self._store.path(digest))
+            if others and not self._store.is_proven(digest):
+                return False  # what stands there may be the last good copy
             self._store.describe(digest, None)
             self._keep_edited(target, file)
             placed = self._linker.place(self._store.path(digest), target, replace=True)

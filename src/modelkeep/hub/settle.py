@@ -232,7 +232,7 @@ class _Settler:
             return Taken(taken.outcome, f"{taken.reason}, and you cannot replace it")
         before = file.content.lstat()
         part = self._store.layout.tmp / durable.unique_name("settle-")
-        had = self._store.has_sound(digest)
+        had = self._store.is_proven(digest)
         try:
             if not had:
                 require_free(part.parent, file.size, doing=f"settling `{file.path}`")

@@ -22,6 +22,7 @@ from modelkeep.errors import (
 from modelkeep.fs import durable, probe, sharing
 from modelkeep.fs.oserrors import explained
 from modelkeep.fs.probe import Capabilities
+from modelkeep.fs.sameness import Identity, identity
 from modelkeep.fs.syncpoint import reach
 from modelkeep.store import ballast, uses
 from modelkeep.store import meta as metas
@@ -68,6 +69,7 @@ class Store:
         self.capabilities = Capabilities.from_dict(header.get("capabilities"))
         self.roots = Roots(layout.roots, layout.root, shared=self.mode == "group")
         self.leases = Leases(layout)
+        self._proven: set[tuple[Digest, Identity]] = set()
 
     @classmethod
     def create(cls, directory: Path, mode: Mode = "private") -> Store:
@@ -132,6 +134,22 @@ class Store:
         info = self.info(digest)
         return info is not None and info.intact is not False
 
+    def is_proven(self, digest: Digest) -> bool:
+        """Tell whether the content is here and right, after reading it once in this process.
+
+        For whoever gives up another copy in its favour: a disk that fails leaves size and time as
+        they were. Bytes that are bad are marked so, and publishing the content again heals them.
+        """
+        try:
+            proof = (digest, identity(_status(self.layout.blob(digest))))
+            self.describe(digest, None)
+            if proof not in self._proven:
+                self._require_sound(digest, metas.read(self.layout.meta(digest)))
+        except (CorruptError, FileNotFoundError):
+            return False
+        self._proven.add(proof)
+        return True
+
     def path(self, digest: Digest) -> Path:
         """Return where the content lies, whether or not it is there."""
         return self.layout.blob(digest)
@@ -184,9 +202,9 @@ class Store:
 
         `part` is a regular file on the store's file system that nobody else writes. It is hashed
         unless the caller has just done so (`verified`). Returns False where the content was here
-        already; a damaged blob counts as not here, and is healed. Raises CorruptError, and leaves
-        `part`, where the bytes are not what the name says; FileNotFoundError where the content was
-        here and a collector has just taken it away.
+        already and is right, for it is read; a damaged blob counts as not here, and is healed.
+        Raises CorruptError, and leaves `part`, where the bytes are not what the name says;
+        FileNotFoundError where the content was here and a collector has just taken it away.
         A crash at any step leaves `part`, or the finished blob, or both.
         """
         if not verified:
@@ -202,7 +220,7 @@ class Store:
                 meta = replace(meta, xet_hash=xet_hash)
             metas.write(self.layout.meta(digest), meta)
             reach("publish:described")
-        elif not self._is_sound(digest):
+        elif not self.is_proven(digest):
             heal(self.layout, digest, part)
             self.describe(digest, source)
             return True
@@ -248,13 +266,6 @@ class Store:
             return os.stat(self.layout.used_name(digest)).st_mtime  # noqa: PTH116 - asked thousands of times
         except OSError:
             return None
-
-    def _is_sound(self, digest: Digest) -> bool:
-        try:
-            self.describe(digest, None)
-        except CorruptError:
-            return False
-        return True
 
     def _require_sound(self, digest: Digest, meta: Meta | None) -> None:
         """Hash a blob; mark one that is bad, as far as this caller may, and raise CorruptError."""

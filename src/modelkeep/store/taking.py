@@ -27,7 +27,7 @@ class Outcome(StrEnum):
     TAKEN = "taken"
     """The store has the content now, and had not before."""
     HELD = "held"
-    """The bytes are right, and the store has them already; the file is as it was."""
+    """The bytes are right, and the store has them already, read and right; it is as it was."""
     CORRUPT = "corrupt"
     CHANGED = "changed"
     """Somebody wrote to it, or removed it, while it was hashed."""
@@ -81,7 +81,7 @@ def take(
         ):
             if not os.path.samestat(os.fstat(descriptor), before):
                 return Taken(Outcome.CHANGED, "another file took its place")
-            had = store.has_sound(digest)
+            had = store.is_proven(digest)
             try:
                 if not had:
                     durable.seal(descriptor)

@@ -174,7 +174,7 @@ class Sharer:
         return Result(found, held=True, shared=True, changed=True, freed=freed)
 
     def _small(self, found: Found, path: Path) -> Result:
-        if self._store.has_sound(found.digest):
+        if self._store.is_proven(found.digest):
             if self._keep_apart:
                 with explained("hashing", path):
                     got, _ = hash_file(path, found.digest.algorithm, progress=self._advanced)
@@ -186,7 +186,7 @@ class Sharer:
 
     def _clone(self, found: Found, path: Path, blob: Path) -> Result:
         """Share blocks, not inodes, with a file that programs may overwrite in place."""
-        if not self._store.has_sound(found.digest):
+        if not self._store.is_proven(found.digest):
             return self._copy(found, path, PLAIN_RUNGS)
         if not self._store.capabilities.reflink:
             return Result(
