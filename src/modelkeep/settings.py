@@ -10,8 +10,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
-from modelkeep.errors import SettingsError, UsageError
+from modelkeep.errors import AccessError, SettingsError, UsageError
 from modelkeep.sizes import parse_size
 
 KEEP_FILE = "keep.toml"
@@ -52,7 +53,10 @@ _SWITCHES = ("evict", "record_use")
 
 
 def read_keep_settings(keep: Path) -> KeepSettings:
-    """Read `keep.toml`; defaults where there is none. SettingsError says which line is wrong."""
+    """Read `keep.toml`; defaults where there is none. SettingsError says which line is wrong.
+
+    AccessError where this caller may not read it.
+    """
     import tomllib
 
     path = keep / KEEP_FILE
@@ -61,6 +65,13 @@ def read_keep_settings(keep: Path) -> KeepSettings:
         fields = tomllib.loads(text)
     except FileNotFoundError:
         return KeepSettings()
+    except PermissionError as error:
+        raise AccessError(
+            f"`{path}` cannot be read by you",
+            hint=f"its owner, or root: chmod a+r {quote(str(path))}",
+            path=path,
+            errno=error.errno,
+        ) from error
     except IsADirectoryError as error:
         raise SettingsError(
             f"`{path}` is a folder, not a file", hint="move it away", path=path

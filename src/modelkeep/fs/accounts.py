@@ -35,6 +35,26 @@ def is_member(gid: int) -> bool:
     return gid == os.getegid() or gid in os.getgroups()
 
 
+def joining(gid: int) -> str:
+    """Return what brings the caller into a group: what root types, or how a container starts."""
+    import grp
+    from shlex import quote
+
+    user = user_name(os.geteuid())
+    try:
+        group = grp.getgrgid(gid)
+    except KeyError:
+        user = None
+    if user is None:
+        return f"start the container with --group-add {gid}"
+    if user in group.gr_mem:
+        return f"you joined it after you logged in: newgrp {quote(group.gr_name)}"
+    return (
+        f"usermod -aG {quote(group.gr_name)} {quote(user)} as root, then log in anew;"
+        f" in a container: --group-add {gid}"
+    )
+
+
 def become(uid: int) -> str | None:
     """Let root go on for good as a user: ids, groups and home. The name; None for no such user."""
     import pwd

@@ -59,6 +59,21 @@ def is_shared(mode: int) -> bool:
     return mode & _SHARED == _SHARED
 
 
+def what_is_lacking(directory: Path) -> str | None:
+    """Return what lets the caller into a shared directory; None for a member, or where it is none.
+
+    In words for a person, who is told to join its group.
+    """
+    try:
+        status = directory.stat()
+    except OSError:
+        return None
+    gid = status.st_gid
+    if not is_shared(status.st_mode) or os.geteuid() == 0 or accounts.is_member(gid):
+        return None
+    return f"the keep is for the group `{accounts.group(gid)}`: {accounts.joining(gid)}"
+
+
 def inherit(directory: Path) -> None:
     """Share a directory as the one it lies in is shared, where that is so. Plain `OSError`.
 

@@ -1,4 +1,4 @@
-"""The group of a group keep: which one it is, and what somebody needs who is not in it."""
+"""The group of a group keep: which one it is."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def chosen(name: str | None) -> int:
     if os.geteuid() != 0 and not accounts.is_member(gid):
         raise AccessError(
             f"you are not in the group `{accounts.group(gid)}`, so you cannot give it a keep",
-            hint=f"let root make the keep, or join: {_joining(gid)}",
+            hint=f"let root make the keep, or join: {accounts.joining(gid)}",
         )
     return gid
 
@@ -39,34 +39,6 @@ def is_of(top: Path, name: str) -> bool:
     with explained("looking at", top):
         gid = top.stat().st_gid
     return name in (str(gid), accounts.group(gid)) or chosen(name) == gid
-
-
-def what_is_lacking(top: Path) -> str | None:
-    """Return what lets the caller into a group keep; None for a member, or where it is no such."""
-    try:
-        status = top.stat()
-    except OSError:
-        return None
-    gid = status.st_gid
-    if not sharing.is_shared(status.st_mode) or os.geteuid() == 0 or accounts.is_member(gid):
-        return None
-    return f"the keep is for the group `{accounts.group(gid)}`: {_joining(gid)}"
-
-
-def _joining(gid: int) -> str:
-    user = accounts.user_name(os.geteuid())
-    try:
-        group = grp.getgrgid(gid)
-    except KeyError:
-        user = None
-    if user is None:
-        return f"start the container with --group-add {gid}"
-    if user in group.gr_mem:
-        return f"you joined it after you logged in: newgrp {quote(group.gr_name)}"
-    return (
-        f"usermod -aG {quote(group.gr_name)} {quote(user)} as root, then log in anew;"
-        f" in a container: --group-add {gid}"
-    )
 
 
 def _id_of(name: str) -> int:

@@ -60,7 +60,7 @@ class OpenKeep:
                 path=path,
             ) from error
         except AccessError as error:
-            error.hint = _what_is_lacking(path) or error.hint
+            error.hint = sharing.what_is_lacking(path) or error.hint
             raise
         if store.mode == "group":
             for folder in (path / _HUB, *store.layout.fixed(), *store.layout.changing()):
@@ -174,7 +174,7 @@ class OpenKeep:
             other = "use a keep of your own: --keep DIR or MODELKEEP_HOME"
             raise ReadOnlyError(
                 f"`{self.directory}` cannot be written by you",
-                hint=_what_is_lacking(self.directory)
+                hint=sharing.what_is_lacking(self.directory)
                 or (other if elsewhere else self._who_writes()),
                 path=self.directory,
             )
@@ -226,9 +226,3 @@ def _is_of(path: Path, group: str) -> bool:
     from modelkeep.keep import membership
 
     return membership.is_of(path, group)
-
-
-def _what_is_lacking(path: Path) -> str | None:
-    from modelkeep.keep import membership
-
-    return membership.what_is_lacking(path)

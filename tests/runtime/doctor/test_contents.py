@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
+
+import pytest
 
 from modelkeep.keep import Keep
 from modelkeep.runtime.doctor import Status
 from modelkeep.store.digest import hash_bytes
 from modelkeep.store.leases import Kind
+from tests.filesystems import as_user, public_directory
 from tests.hub_layout.test_survey import write
 from tests.runtime.doctor.conftest import found, is_ok
 
@@ -20,7 +24,7 @@ def test_a_lease_that_cannot_be_read_is_named(keep: Keep) -> None:
     bad.write_text("{")
     finding = found(keep, "keep.leases")
     assert finding.status is Status.FAIL
-    assert f"rm {bad}" in str(finding.fix)
+    assert f"rm -r {bad}" in str(finding.fix)
 
 
 def test_a_root_that_cannot_be_read_is_named(keep: Keep, tmp_path: Path) -> None:
@@ -39,7 +43,21 @@ def test_a_cache_that_is_gone_is_named(keep: Keep, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "cache")
     finding = found(keep, "keep.roots")
     assert finding.status is Status.WARN
-    assert str(tmp_path / "cache") in finding.evidence
+    assert finding.evidence == f"1 cache that used the store is gone: {tmp_path / 'cache'}"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="acts as another user")
+def test_a_cache_in_a_closed_home_may_still_be_there() -> None:
+    with public_directory() as public:
+        keep = Keep.create(public / "keep")
+        keep.directory.chmod(0o755)
+        cache = public / "home/cache"
+        cache.mkdir(parents=True)
+        keep.store.roots.register(cache)
+        cache.parent.chmod(0o700)
+        found(keep, "keep.roots")  # imports what the other user may not read
+        finding = as_user(4242, lambda: found(keep, "keep.roots"))
+    assert finding.status is Status.OK
 
 
 def test_strangers_in_the_hub_are_named(keep: Keep) -> None:

@@ -222,3 +222,25 @@ def test_notes_that_members_cannot_read_are_opened(group_keep: Keep) -> None:
     mended(group_keep, "keep.trees")
     assert mode(note) == 0o644
     assert is_ok(group_keep, "keep.trees")
+
+
+@needs_root
+def test_root_opens_the_notes_of_others_and_nothing_that_is_somewhere_else_too(
+    group_keep: Keep,
+) -> None:
+    write(group_keep.hub.directory, "model", b"weights")
+    trees = group_keep.hub.directory / "models--org--model/trees"
+    trees.mkdir()
+    secret = group_keep.directory.parent / "secret"
+    note, planted = (trees / f"{digit * 40}.json" for digit in "cd")
+    for path in (note, secret):
+        path.write_text("{}")
+        path.chmod(0o600)
+        os.chown(path, STRANGER, STRANGER)
+    os.link(secret, planted)
+    group_keep.directory.chmod(0o2775)
+    finding = as_user(STRANGER + 1, lambda: found(group_keep, "keep.trees"))
+    assert str(finding.fix).startswith(f"uid {STRANGER}, or root: chmod a+r")
+    assert finding.remedies == ()
+    mended(group_keep, "keep.trees")
+    assert (mode(note), mode(secret)) == (0o644, 0o600)

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from modelkeep.errors import AccessError
 from modelkeep.keep import Keep
 from modelkeep.runtime.doctor import CHECKS, Check, Finding, Status, Subject, examine
 from modelkeep.settings import keep_directory
 from tests.filesystems import as_user, public_directory
 from tests.fs.test_answering import dead_mount
-from tests.runtime.doctor.conftest import found, is_ok, subject
+from tests.runtime.doctor.conftest import found, is_ok, mended, subject
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="acts as another user")
 
@@ -108,16 +109,69 @@ def test_keep_toml_and_store_must_name_the_same_mode(keep: Keep) -> None:
     assert "`private`" in finding.evidence
 
 
-def test_the_group_of_keep_toml_must_exist_and_own_the_keep(group_keep: Keep) -> None:
+def test_the_group_of_keep_toml_must_own_the_keep(group_keep: Keep) -> None:
     settings = group_keep.directory / "keep.toml"
-    settings.write_text('mode = "group"\ngroup = "nobody-has-this"\n')
-    finding = found(group_keep, "keep.group")
-    assert finding.status is Status.FAIL
-    assert "groupadd" in str(finding.fix)
     settings.write_text('mode = "group"\ngroup = "daemon"\n')
     finding = found(group_keep, "keep.group")
     assert finding.status is Status.FAIL
     assert "chgrp -R daemon" in str(finding.fix)
+
+
+@needs_root
+def test_in_a_container_the_group_may_have_no_name(group_keep: Keep) -> None:
+    settings = group_keep.directory / "keep.toml"
+    settings.write_text('mode = "group"\ngroup = "nobody-has-this"\n')
+    os.chown(group_keep.directory, -1, 4242)
+    group_keep.directory.chmod(0o2770)
+    finding = found(group_keep, "keep.group")
+    assert finding.status is Status.WARN
+    assert "groupadd --gid 4242" in str(finding.fix)
+    assert as_user(4243, lambda: found(group_keep, "keep.group"), gid=4242).status is Status.OK
+
+
+def test_a_keep_toml_that_locks_the_group_out_is_opened(group_keep: Keep) -> None:
+    settings = group_keep.directory / "keep.toml"
+    settings.chmod(0o600)
+    finding = found(group_keep, "keep.settings")
+    assert finding.status is Status.FAIL
+    assert f"chmod a+r {settings}" in str(finding.fix)
+    mended(group_keep, "keep.settings")
+    assert settings.stat().st_mode & 0o777 == 0o644
+    assert is_ok(group_keep, "keep.settings")
+
+
+def test_a_private_keep_toml_may_be_closed(keep: Keep) -> None:
+    (keep.directory / "keep.toml").chmod(0o600)
+    assert is_ok(keep, "keep.settings")
+
+
+@needs_root
+def test_who_may_not_read_keep_toml_learns_who_opens_it(group_keep: Keep) -> None:
+    group_keep.directory.chmod(0o2755)
+    (group_keep.directory / "keep.toml").chmod(0o600)
+    examine(subject(group_keep))  # imports what the other user may not read
+
+    def said() -> list[str]:
+        try:
+            Keep.open(group_keep.directory)
+        except AccessError as error:
+            return [str(error.hint), str(found(group_keep, "keep.settings").fix)]
+        return []
+
+    assert (
+        as_user(4242, said)
+        == [f"its owner, or root: chmod a+r {group_keep.directory}/keep.toml"] * 2
+    )
+
+
+@needs_root
+def test_who_is_not_in_the_group_learns_how_to_join(group_keep: Keep) -> None:
+    os.chown(group_keep.directory, -1, 4242)
+    group_keep.directory.chmod(0o2770)
+    examine(subject(group_keep))
+    finding = as_user(4243, lambda: found(group_keep, "keep.present"))
+    assert finding.status is Status.FAIL
+    assert str(finding.fix).endswith("start the container with --group-add 4242")
 
 
 def test_a_budget_is_compared_with_the_store_and_the_disk(keep: Keep, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from itertools import chain
+from pathlib import Path
 from shlex import quote
 
 from modelkeep.errors import ModelkeepError
@@ -32,7 +33,7 @@ class Leases(Check):
             return self.bad(
                 f"{counted(len(held.unreadable), 'lease')} cannot be read, so nothing is ever"
                 f" removed: {some(held.unreadable)}",
-                f"when nothing runs that they may speak of: rm {quote(str(held.unreadable[0]))}",
+                f"when nothing runs that they may speak of: rm -r {quote(str(held.unreadable[0]))}",
             )
         return self.ok(f"{counted(len(held.leases), 'lease')}, all of them readable")
 
@@ -49,7 +50,7 @@ class Roots(Check):
             count += 1
             if not _can_be_read(root):
                 unreadable.append(root)
-            elif root.home and root.is_reachable() and not os.path.lexists(root.directory):
+            elif root.home and root.is_reachable() and _is_gone(root.directory):
                 gone.append(root)
         if unreadable:
             folders = [subject.layout.roots / root.id for root in unreadable]
@@ -61,9 +62,10 @@ class Roots(Check):
             )
         if gone:
             caches = [root.directory for root in gone]
+            which = "cache that used the store is" if len(gone) == 1 else "caches that used it are"
             return Finding(
                 Status.WARN,
-                f"{counted(len(caches), 'cache')} that used the store are gone: {some(caches)}",
+                f"{len(gone)} {which} gone: {some(caches)}",
                 f"none, if that was meant: {subject.command('gc')} frees what only they used",
             )
         return self.ok(f"{counted(count, 'root')}, all of them readable")
@@ -114,6 +116,17 @@ class Unsettled(Check):
             f" stock clients and neither verified nor shared: {some(repos)}",
             subject.command("settle"),
         )
+
+
+def _is_gone(directory: Path) -> bool:
+    """Tell whether a cache is known not to be there; one in a closed home may be."""
+    try:
+        directory.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _can_be_read(root: Root) -> bool:

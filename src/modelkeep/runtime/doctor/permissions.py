@@ -9,6 +9,7 @@ from pathlib import Path
 from shlex import quote
 
 from modelkeep.fs import accounts, durable, sharing
+from modelkeep.fs.oserrors import explained
 from modelkeep.runtime.doctor.interface import Check, Finding, Remedy, Status
 from modelkeep.runtime.doctor.subject import Folder, Subject
 from modelkeep.runtime.doctor.words import counted, some
@@ -163,3 +164,21 @@ def give_mode(top: Path, folder: str, mode: int, *, umask_free: bool) -> None:
 def is_mine(folder: Folder) -> bool:
     """Tell whether this caller can change the mode of a folder."""
     return os.geteuid() in (0, folder.status.st_uid)
+
+
+def let_read(top: Path, file: Path, status: os.stat_result) -> list[Remedy]:
+    """Return what lets everybody read a file of a group keep: nothing where this caller may not.
+
+    What has another name elsewhere may be anybody's secret that a member has put there.
+    """
+    if os.geteuid() != status.st_uid and (os.geteuid() != 0 or status.st_nlink > 1):
+        return []
+    return [
+        Remedy(f"let everybody who can read the keep read {file}", partial(_let_read, top, file))
+    ]
+
+
+def _let_read(top: Path, file: Path) -> None:
+    sharing.refuse_planted(top, file)
+    with explained("letting others read", file):
+        sharing.let_read(file)

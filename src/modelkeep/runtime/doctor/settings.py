@@ -8,11 +8,12 @@ import stat
 from shlex import quote
 
 from modelkeep.errors import AccessError, ModelkeepError
-from modelkeep.fs import accounts
+from modelkeep.fs import accounts, sharing
 from modelkeep.fs.oserrors import explained
 from modelkeep.fs.space import readable
 from modelkeep.runtime.doctor.interface import Check, Finding, Status
-from modelkeep.runtime.doctor.subject import Subject
+from modelkeep.runtime.doctor.permissions import let_read
+from modelkeep.runtime.doctor.subject import Subject, Unavailable
 from modelkeep.settings import KEEP_FILE, read_keep_settings
 from modelkeep.sizes import as_option
 from modelkeep.store.store import Store
@@ -39,7 +40,7 @@ class Present(Check):
                     return self.ok(f"{directory} ({chosen})")
             return self.bad(f"{store} is no folder", "move it away")
         except AccessError as error:
-            return self.bad(error.message, error.hint)
+            return self.bad(error.message, sharing.what_is_lacking(directory) or error.hint)
         except (FileNotFoundError, ModelkeepError):
             return self._missing(subject, chosen)
 
@@ -88,10 +89,20 @@ class Settings(Check):
             read_keep_settings(path.parent)
         except ModelkeepError as error:
             return self.bad(error.message, error.hint)
-        except PermissionError:
-            return self.bad(f"{path} cannot be read by you", f"chmod a+r {quote(str(path))}")
-        if not path.exists():
+        try:
+            status = path.lstat()
+        except FileNotFoundError:
             return self.ok(f"{path} is missing: all settings have their defaults")
+        if (
+            stat.S_ISREG(status.st_mode)
+            and not status.st_mode & stat.S_IRGRP
+            and _is_group(subject)
+        ):
+            return self.bad(
+                f"{path} cannot be read by the group, so that the keep opens for none of it",
+                f"{accounts.user(status.st_uid)}, or root: chmod a+r {quote(str(path))}",
+                *let_read(subject.directory, path, status),
+            )
         return self.ok(f"{path} is understood")
 
 
@@ -128,10 +139,11 @@ class Group(Check):
         try:
             wanted = grp.getgrnam(named).gr_gid
         except KeyError:
-            return self.bad(
-                f"keep.toml names the group `{named}`, which does not exist here",
-                f"groupadd --gid {gid} {quote(named)}, or correct keep.toml",
-            )
+            nameless = f"keep.toml names the group `{named}`, which does not exist here"
+            if accounts.is_member(gid):
+                return self.ok(f"{nameless}; the keep belongs to {gid}, in which you are")
+            fix = f"groupadd --gid {gid} {quote(named)}, or correct keep.toml"
+            return Finding(Status.WARN, nameless, fix)
         if wanted != gid:
             return self.bad(
                 f"keep.toml names the group `{named}`,"
@@ -169,3 +181,10 @@ class Budget(Check):
                 "lower `budget` in keep.toml",
             )
         return self.ok(evidence)
+
+
+def _is_group(subject: Subject) -> bool:
+    try:
+        return subject.is_group
+    except Unavailable:
+        return False

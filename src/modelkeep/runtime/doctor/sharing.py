@@ -10,11 +10,11 @@ from functools import partial
 from pathlib import Path
 from shlex import quote
 
-from modelkeep.fs import accounts, acl, durable, sharing
+from modelkeep.fs import accounts, acl, durable
 from modelkeep.fs.folders import entries
 from modelkeep.fs.oserrors import explained, opening
 from modelkeep.runtime.doctor.interface import Check, Finding, Remedy, Status
-from modelkeep.runtime.doctor.permissions import give_mode, is_mine
+from modelkeep.runtime.doctor.permissions import give_mode, is_mine, let_read
 from modelkeep.runtime.doctor.subject import Folder, Subject
 from modelkeep.runtime.doctor.words import counted, some
 
@@ -143,19 +143,19 @@ class Trees(Check):
         if not closed:
             return self.ok("all notes of commits can be read by the group")
         paths = [path for path, _ in closed]
+        owners = sorted({accounts.user(status.st_uid) for _, status in closed})
+        remedies = [
+            remedy
+            for path, status in closed
+            for remedy in let_read(subject.directory, Path(path), status)
+        ]
         hub = quote(str(subject.hub.directory))
+        fixing = f"{subject.command('doctor keep --fix')}, or: " if remedies else ""
         return self.bad(
             f"{counted(len(paths), 'note')} of commits that only their owner can read:"
             f" {some(paths)}",
-            f"{subject.command('doctor keep --fix')}, or: chmod a+r {hub}/*/trees/*.json",
-            *(
-                Remedy(
-                    f"let everybody who can read the hub read {path}",
-                    partial(_open_to_readers, path),
-                )
-                for path, uid in closed
-                if uid == os.geteuid()
-            ),
+            f"{fixing}{some(owners)}, or root: chmod a+r {hub}/*/trees/*.json",
+            *remedies,
         )
 
 
@@ -189,16 +189,11 @@ def _umask() -> int | None:
     return None
 
 
-def _closed_notes(folders: Iterable[Folder]) -> Iterable[tuple[str, int]]:
+def _closed_notes(folders: Iterable[Folder]) -> Iterable[tuple[str, os.stat_result]]:
     for folder in folders:
         if folder.path.endswith("/trees"):
             with suppress(OSError):
                 for entry in entries(folder.path):
                     status = entry.stat(follow_symlinks=False)
                     if stat.S_ISREG(status.st_mode) and not status.st_mode & stat.S_IRGRP:
-                        yield entry.path, status.st_uid
-
-
-def _open_to_readers(path: str) -> None:
-    with explained("opening a note of a commit", Path(path)):
-        sharing.let_read(Path(path))
+                        yield entry.path, status
