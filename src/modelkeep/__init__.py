@@ -12,9 +12,10 @@ Importing this loads next to nothing; what a name needs is loaded when the name 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
 
 from modelkeep._version import __version__
+
+TYPE_CHECKING = False  # `typing` takes longer to import than all of this
 
 if TYPE_CHECKING:
     import os

@@ -7,6 +7,7 @@ import pty
 import select
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -162,6 +163,25 @@ def test_ctrl_c_says_one_line_and_a_second_pull_goes_on(
     assert "Traceback" not in err
     hub.clear_faults()
     assert modelkeep("pull", "org/tiny").code == 0
+
+
+@pytest.mark.parametrize("module", ["modelkeep.cli.output", "click"])
+def test_ctrl_c_while_modules_are_imported_says_nothing(module: str) -> None:
+    program = f"""
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+sys.argv[1:] = ["ls"]
+from modelkeep.cli import main
+sys.exit(main())
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=30
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
 
 
 def test_in_a_group_keep_the_umask_of_one_does_not_lock_out_the_others(

@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import sys
 
+_INTERRUPTED = 130  # `failure.INTERRUPTED`, whose module is one of those
+
 
 def main() -> int:
-    """Run `modelkeep` with this process's arguments; return its exit code."""
+    """Run `modelkeep` with this process's arguments; return its exit code.
+
+    Ctrl-C while modules are still being imported ends it without a word.
+    """
+    try:
+        return _run()
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+
+
+def _run() -> int:
     arguments = sys.argv[1:]
     if arguments in (["--version"], ["-V"]):
         # Answered here because the parser alone takes longer to import than all of this.
