@@ -2,8 +2,8 @@
 
 Besides the store's blobs these are the hub's own files: copies of small ones, reflinks, and what
 stock clients brought and nobody has settled yet; and, of other caches that use the store, the large
-files that are not the store's inode. Looks at names, and reads notes, of which damaged ones are found,
-but no contents.
+files that are not the store's inode. Looks at names, and at the notes, whose damage it finds; reads
+no contents.
 """
 
 from __future__ import annotations
