@@ -11,7 +11,7 @@ from modelkeep.fs import identity
 from modelkeep.hub.cache import HubCache
 from modelkeep.hub.repo import Repo
 from modelkeep.store.digest import Digest
-from modelkeep.store.leases import Held, Kind, Lease, file_id, unknown_hold
+from modelkeep.store.leases import Held, Kind, Lease, letting_go, unknown_hold
 from modelkeep.store.marks import wait_out_all
 from modelkeep.store.store import Store
 
@@ -47,9 +47,7 @@ def hold_on(
     on its way here, may be going to use them, too.
     """
     for path in held.unreadable:
-        return Hold(
-            unknown_hold(path), f"look at `{path}`, then: modelkeep leases --drop {file_id(path)}"
-        )
+        return Hold(unknown_hold(path), f"look at `{path}`, then: {letting_go(path)}")
     for lease in held.named(str(repo)):
         revision = lease.name.partition("@")[2]
         if not revision or (hub.resolve(repo, revision) or commit) == commit:
