@@ -178,6 +178,8 @@ def test_what_cannot_be_fetched_stops_the_command(
     assert done.returncode == 125
     assert "ran" not in done.stdout
     assert "error: " in done.stderr
+    assert "a data set is datasets/org/none" in done.stderr
+    assert "--type" not in done.stderr  # which `exec` has not
     if not plain:
         assert json.loads(done.stdout)["error"]["exit_code"] == 125
 

@@ -208,7 +208,11 @@ class Upstream:
             return NotFoundError(
                 f"there is no {repo.type} `{repo.id}` on {self._name}, or it is private",
                 hint="check the spelling; a private repo needs `hf auth login` or HF_TOKEN"
-                + ("; datasets and spaces need --type" if repo.type is RepoType.MODEL else ""),
+                + (
+                    f"; a data set is datasets/{repo.id}, a space spaces/{repo.id}"
+                    if repo.type is RepoType.MODEL
+                    else ""
+                ),
             )
         if status is not None:
             return UpstreamError(
