@@ -32,6 +32,7 @@ class Adopting(OpenKeep):
         `share` allows that others read through the keep what they could not read before; without
         it that is an AccessError.
         """
+        from modelkeep.hub.adopt import loadable
         from modelkeep.hub.adopt.merge import resumable
         from modelkeep.hub.adopt.places import Place, locate, names
         from modelkeep.hub.adopt.plan import plan
@@ -46,7 +47,11 @@ class Adopting(OpenKeep):
                 place = locate(cache, self.directory)
             if not place.merged:
                 merging = merge or interrupted is not None
-                plans.append(plan(self.store, place, merge=merging, share=share, seen=seen))
+                made = plan(self.store, place, merge=merging, share=share, seen=seen)
+                if merge and made.directory == made.cache:
+                    left = loadable.left_behind(made.stock, self.hub)
+                    loadable.refuse(made.cache, made.stock, left, begun=False)
+                plans.append(made)
         return tuple(plans)
 
     def adopt(self, plan: Plan, progress: Progress | None = None) -> Adopted:

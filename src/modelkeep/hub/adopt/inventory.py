@@ -203,6 +203,8 @@ class _RepoReader:
                 blob = self._pointed(path, commit, name)
                 if blob is not None:
                     files[name] = blob
+            elif not path.is_file():
+                self._stock.skip(path, "it is neither a file nor a link")
             else:
                 files[name] = None
                 self._standing(path, commit, name, noted.get(name))

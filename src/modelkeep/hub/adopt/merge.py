@@ -8,6 +8,7 @@ old folder, which stays beside as the place of what a keep does not know.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
@@ -22,7 +23,7 @@ from modelkeep.fs.locks import hold
 from modelkeep.fs.oserrors import explained
 from modelkeep.fs.space import allocated_bytes
 from modelkeep.fs.syncpoint import reach
-from modelkeep.hub.adopt import swap
+from modelkeep.hub.adopt import loadable, swap
 from modelkeep.hub.adopt.inventory import (
     SHARED,
     CachedRepo,
@@ -43,7 +44,7 @@ from modelkeep.hub.repo import Repo
 from modelkeep.hub.scan import INCOMPLETE
 from modelkeep.hub.skipped import Skipped
 from modelkeep.hub.tree import TreeFile
-from modelkeep.store.digest import Digest
+from modelkeep.store.digest import Digest, hash_file
 from modelkeep.store.store import Store
 
 _RECENT_NS = 60 * 10**9
@@ -68,7 +69,8 @@ def merge(
         merger = _Merger(store, hub, journal, upstream, progress)
         progress.started(len(plan.pending), total(plan.pending))
         merger.take_in(plan.stock, plan.files)
-        merger.require_all(plan)
+        if plan.directory == plan.cache:
+            merger.require_all(plan)
         aside = journal.set_aside or swap.aside_of(plan.cache)
         if plan.directory == plan.cache:
             _refuse_busy(store, plan.cache)
@@ -97,8 +99,9 @@ class _Merger:
         self._journal = journal
         self._upstream = upstream
         self._progress = progress
-        self._materialiser = Materialiser(store, hub, store.roots.own_hub(), OWN_HUB_RUNGS)
-        self._carrier = Linker((LinkMode.HARDLINK, LinkMode.REFLINK, LinkMode.COPY))
+        own = store.roots.own_hub()
+        self._materialiser = Materialiser(store, hub, own, OWN_HUB_RUNGS, note=progress.note)
+        self._carrier = Linker((LinkMode.REFLINK, LinkMode.COPY))
         self._results: dict[str, Result] = {}
         self._placed: set[Digest] = set()
         self._placement = Placement()
@@ -131,6 +134,13 @@ class _Merger:
                 f" modelkeep adopt --undo {quote(str(plan.cache))}",
                 path=path,
             )
+        corrupt = {
+            plan.directory / result.found.path
+            for result in self._results.values()
+            if result.corrupt
+        }
+        left = loadable.stranded(plan.stock, self._hub, corrupt)
+        loadable.refuse(plan.cache, plan.stock, left, begun=True)
 
     def is_new(self, found: Found) -> bool:
         """Tell whether a file was not looked at yet as it is now."""
@@ -212,7 +222,14 @@ class _Merger:
 
     def _write_snapshot(self, repo: Repo, commit: str, files: list[TreeFile]) -> None:
         top = self._hub.snapshot(repo, commit)
-        new = [file for file in files if not (top / file.path).exists()]
+        new = []
+        for file in files:
+            mine = top / file.path
+            if not mine.exists():
+                new.append(file)
+            elif not mine.is_symlink() and hash_file(mine, file.digest.algorithm)[0] != file.digest:
+                path = str(self._journal.cache / mine.relative_to(self._hub.directory))
+                self._conflicts[path] = Skipped(path, f"the keep's own, edited `{mine}` stays")
         if new:
             self._hub.write_snapshot(repo, commit, new)
 
@@ -235,10 +252,12 @@ class _Merger:
 
     def _bring(self, repo: Repo, file: Path, target: Path) -> None:
         self._make_folder_of(repo, target)
-        if file.is_symlink() or os.path.lexists(target):
+        if os.path.lexists(target):
             return
         try:
-            self._carrier.place(file, target, mode=file.stat().st_mode & 0o777)
+            mode = file.lstat().st_mode
+            if stat.S_ISREG(mode):
+                self._carrier.place(file, target, mode=stat.S_IMODE(mode))
         except (FileExistsError, FileNotFoundError):
             return  # a client was quicker, or removed it
 
