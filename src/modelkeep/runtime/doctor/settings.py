@@ -14,6 +14,7 @@ from modelkeep.fs.space import readable
 from modelkeep.runtime.doctor.interface import Check, Finding, Status
 from modelkeep.runtime.doctor.permissions import let_read
 from modelkeep.runtime.doctor.subject import Subject, Unavailable
+from modelkeep.runtime.doctor.words import or_root
 from modelkeep.settings import KEEP_FILE, read_keep_settings
 from modelkeep.sizes import as_option
 from modelkeep.store.store import Store
@@ -100,7 +101,7 @@ class Settings(Check):
         ):
             return self.bad(
                 f"{path} cannot be read by the group, so that the keep opens for none of it",
-                f"{accounts.user(status.st_uid)}, or root: chmod a+r {quote(str(path))}",
+                f"{or_root([status.st_uid])}: chmod a+r {quote(str(path))}",
                 *let_read(subject.directory, path, status),
             )
         return self.ok(f"{path} is understood")

@@ -10,13 +10,13 @@ from functools import partial
 from pathlib import Path
 from shlex import quote
 
-from modelkeep.fs import accounts, acl, durable
+from modelkeep.fs import acl, durable
 from modelkeep.fs.folders import entries
 from modelkeep.fs.oserrors import explained, opening
 from modelkeep.runtime.doctor.interface import Check, Finding, Remedy, Status
 from modelkeep.runtime.doctor.permissions import give_mode, is_mine, let_read
 from modelkeep.runtime.doctor.subject import Folder, Subject
-from modelkeep.runtime.doctor.words import counted, some
+from modelkeep.runtime.doctor.words import counted, or_root, some
 
 
 class DefaultAcl(Check):
@@ -125,7 +125,7 @@ class ClosedRepos(Check):
         return self.bad(
             f"{counted(len(closed), 'folder')} closed to those who share the keep:"
             f" {some([folder.path for folder in closed])}",
-            f"{accounts.user(first.status.st_uid)}, or root: {opening(first.path)}",
+            f"{or_root([first.status.st_uid])}: {opening(first.path)}",
         )
 
 
@@ -143,18 +143,18 @@ class Trees(Check):
         if not closed:
             return self.ok("all notes of commits can be read by the group")
         paths = [path for path, _ in closed]
-        owners = sorted({accounts.user(status.st_uid) for _, status in closed})
         remedies = [
             remedy
             for path, status in closed
             for remedy in let_read(subject.directory, Path(path), status)
         ]
         hub = quote(str(subject.hub.directory))
+        who = or_root(status.st_uid for _, status in closed)
         fixing = f"{subject.command('doctor keep --fix')}, or: " if remedies else ""
         return self.bad(
             f"{counted(len(paths), 'note')} of commits that only their owner can read:"
             f" {some(paths)}",
-            f"{fixing}{some(owners)}, or root: chmod a+r {hub}/*/trees/*.json",
+            f"{fixing}{who}: chmod a+r {hub}/*/trees/*.json",
             *remedies,
         )
 
