@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +14,7 @@ from modelkeep.cli import human
 from modelkeep.cli.confirm import agree
 from modelkeep.cli.document import plain
 from modelkeep.cli.options import Command, Invocation
-from modelkeep.errors import NotFoundError, UsageError
+from modelkeep.errors import ModelkeepError, NotFoundError, UsageError
 from modelkeep.fs import accounts
 from modelkeep.hub.adopt.plan import Adopted, preview
 from modelkeep.hub.adopt.undo import Undone, undone
@@ -61,7 +62,7 @@ def command(
     if undo:
         _undo(invocation, invocation.open_keep(), caches, dry_run)
         return 0
-    keep = invocation.foresee_keep() if dry_run else invocation.open_keep(create=True)
+    keep = invocation.foresee_keep()
     return _adopt(invocation, keep, caches, merge, share, dry_run)
 
 
@@ -85,17 +86,37 @@ def _adopt(
                 "adopt?",
                 declined="nothing was adopted",
             )
+        if not keep.store.layout.header.exists():
+            keep = invocation.open_keep(create=True)
+            plans = keep.plan_adoption(caches, merge=merge, share=share)
         with invocation.output.progress("adopt") as progress:
-            done = [keep.adopt(plan, progress) for plan in plans]
+            done = []
+            try:
+                for plan in plans:
+                    done.append(keep.adopt(plan, progress))
+            except (ModelkeepError, KeyboardInterrupt):
+                if done:
+                    _say(invocation, keep, caches, done, dry_run)
+                raise
+    _say(invocation, keep, caches, done, dry_run)
+    return 1 if any(one.corrupt for one in done) else 0
+
+
+def _say(
+    invocation: Invocation,
+    keep: Keep,
+    caches: Sequence[Path],
+    done: Sequence[Adopted],
+    dry_run: bool,
+) -> None:
     invocation.output.emit(
         _adoption(done, dry_run),
         human=[line for one in done for line in _lines(one)] or [_linked(keep, caches)],
         quiet=[str(one.journal) for one in done if one.journal],
     )
-    changed = [one for one in done if one.journal]
+    changed = dict.fromkeys(shlex.quote(str(one.cache)) for one in done if one.journal)
     if changed:
-        invocation.output.remark(f"undo it: modelkeep adopt --undo {changed[-1].cache}")
-    return 1 if any(one.corrupt for one in done) else 0
+        invocation.output.remark(f"undo it: modelkeep adopt --undo {' '.join(changed)}")
 
 
 def _undo(invocation: Invocation, keep: Keep, caches: Sequence[Path], dry_run: bool) -> None:

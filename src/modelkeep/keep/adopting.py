@@ -38,14 +38,16 @@ class Adopting(OpenKeep):
         from modelkeep.hub.adopt.plan import plan
 
         seen: set[Digest] = set()
-        plans = []
+        plans: list[Plan] = []
+        located: set[Path] = set()
         for cache in dict.fromkeys(map(Path, caches)):
             interrupted = resumable(self.store, names(cache))
             if interrupted is not None:
                 place = Place(interrupted.cache)
             else:
                 place = locate(cache, self.directory)
-            if not place.merged:
+            if not place.merged and place.directory not in located:
+                located.add(place.directory)
                 merging = merge or interrupted is not None
                 made = plan(self.store, place, merge=merging, share=share, seen=seen)
                 if merge and made.directory == made.cache:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 
-from modelkeep.errors import BusyError, UsageError
+from modelkeep.errors import AccessError, BusyError, UsageError
 from modelkeep.fs import durable
 from modelkeep.fs.clock import now_ns
 from modelkeep.fs.links import COPY_BELOW, Linker, LinkMode
@@ -64,6 +64,7 @@ def merge(
         require_there(plan, journal)
         if plan.directory == plan.cache:
             swap.require_replaceable(plan.cache)
+            _refuse_sealed(plan)
             _refuse_busy(store, plan.cache)
         journal = journal or Journal.begin(store, plan.cache, merge=True)
         merger = _Merger(store, hub, journal, upstream, progress)
@@ -288,6 +289,17 @@ class _Merger:
 
     def _make_folder_of(self, repo: Repo, target: Path) -> None:
         self._hub.make_folder(repo, *target.parent.relative_to(self._hub.folder(repo)).parts)
+
+
+def _refuse_sealed(plan: Plan) -> None:
+    """Raise AccessError where the files cannot leave the old folder, nor come back."""
+    for folder in sorted({(plan.directory / found.path).parent for found in plan.files}):
+        if not os.access(folder, os.W_OK):
+            raise AccessError(
+                f"`{folder}` is read-only",
+                hint=f"chmod -R u+w {quote(str(plan.cache))}, or leave out --merge",
+                path=folder,
+            )
 
 
 def _refuse_busy(store: Store, cache: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ from modelkeep.hub.repo import Repo
 
 DOWNLOADS = ".cache/huggingface/download"
 """Where `hf download --local-dir` notes what it put into a plain folder."""
+
+ASIDE = ".modelkeep-"
+"""What follows a cache's name in that of the folder which a merge has replaced by a link."""
 
 _LINKS = 40  # as many as the kernel follows
 
@@ -38,7 +42,7 @@ def locate(given: Path, keep: Path) -> Place:
     """
     with explained("looking at", given):
         hub, directory = real(keep / "hub"), real(given)
-        if not directory.is_dir():
+        if not _is_folder(directory):
             raise NotFoundError(
                 f"there is no cache at `{given}`",
                 hint="name a folder with models--… in it, or the HF_HOME around it",
@@ -51,8 +55,17 @@ def locate(given: Path, keep: Path) -> Place:
         raise UsageError(f"`{given}` is the keep's own hub: it is in the keep", path=given)
     place = _find(given, directory)
     _refuse_keeps(given, place.directory, real(keep))
+    _refuse_aside(given, place.directory)
     _refuse_foreign(place.directory)
     return place
+
+
+def _is_folder(path: Path) -> bool:
+    """Tell whether a folder is there. Plain `OSError` where nobody lets this user look."""
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def real(path: Path) -> Path:
@@ -118,6 +131,17 @@ def _refuse_keeps(given: Path, directory: Path, keep: Path) -> None:
                 hint=f"use that one: modelkeep --keep {quote(str(folder))}",
                 path=given,
             )
+
+
+def _refuse_aside(given: Path, directory: Path) -> None:
+    """Raise UsageError for what a merge has set beside the link that stands for it now."""
+    cache, mark, rest = directory.name.rpartition(ASIDE)
+    if mark and rest and directory.with_name(cache).is_symlink():
+        raise UsageError(
+            f"`{given}` is what a merge left of `{directory.with_name(cache)}`",
+            hint=f"put it back: modelkeep adopt --undo {quote(str(directory.with_name(cache)))}",
+            path=given,
+        )
 
 
 def _refuse_foreign(directory: Path) -> None:

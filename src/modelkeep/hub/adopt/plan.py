@@ -92,7 +92,7 @@ def plan(
     if merge and place.plain:
         raise UsageError(
             f"`{place.directory}` is a plain folder, which no client looks into for models",
-            hint="leave out --merge; or make it a repo: modelkeep add DIR org/name",
+            hint="leave out --merge; or make it a repo: modelkeep add DIR --as org/name",
             path=place.directory,
         )
     journal = journals.unfinished(store, place.directory, merge=merge)

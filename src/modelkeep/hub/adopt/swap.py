@@ -10,16 +10,17 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from modelkeep.errors import BusyError, UsageError
+from modelkeep.errors import UsageError
 from modelkeep.fs import durable, mounts
 from modelkeep.fs.exchange import exchange
 from modelkeep.fs.oserrors import explained
 from modelkeep.fs.syncpoint import reach
+from modelkeep.hub.adopt.places import ASIDE
 
 
 def aside_of(cache: Path) -> Path:
     """Return a name beside the cache that nobody else has chosen."""
-    return cache.parent / durable.unique_name(f"{cache.name}.modelkeep-")[: len(cache.name) + 19]
+    return cache.parent / durable.unique_name(f"{cache.name}{ASIDE}")[: len(cache.name) + 19]
 
 
 def require_replaceable(cache: Path) -> None:
@@ -79,7 +80,7 @@ def put_back(cache: Path, aside: Path) -> None:
             if not os.path.lexists(cache):
                 aside.rename(cache)
             elif not cache.is_symlink():
-                raise BusyError(
+                raise UsageError(
                     f"`{cache}` is no longer the link that the merge made",
                     hint=f"move it away; the old cache is `{aside}`",
                     path=cache,

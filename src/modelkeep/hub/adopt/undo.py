@@ -30,7 +30,7 @@ from modelkeep.hub.adopt.steps import working_on
 from modelkeep.hub.progress import Progress
 from modelkeep.hub.repo import Repo
 from modelkeep.hub.skipped import Skipped
-from modelkeep.store.digest import Digest
+from modelkeep.store.digest import Digest, hash_file
 from modelkeep.store.store import Store
 
 
@@ -112,7 +112,7 @@ def plan(store: Store, journal: Journal, newer: Iterable[Journal] = ()) -> UndoP
         except FileNotFoundError:
             if directory == journal.cache:
                 skipped.append(Skipped(str(path), "it was removed since"))
-            elif store.has_sound(digest):
+            elif _is_sound(store, digest):
                 restored.append((entry, blob))
             else:
                 lost.append(_lost(directory, entry.path))
@@ -120,7 +120,7 @@ def plan(store: Store, journal: Journal, newer: Iterable[Journal] = ()) -> UndoP
         if entry.shared:
             continue  # it shared the store's inode before, and goes on doing so
         if durable.is_inode(blob, now) or _has_clone(store, entry, path, blob):
-            if store.has_sound(digest):
+            if _is_sound(store, digest):
                 restored.append((entry, path))
             else:
                 hint = "it is damaged: modelkeep verify --repair, then undo again"
@@ -161,6 +161,15 @@ def undo(store: Store, agreed: UndoPlan, progress: Progress) -> Undone:
         journal.note(UNDONE)
         shutil.rmtree(journal.folder)
     return undone(decided)
+
+
+def _is_sound(store: Store, digest: Digest) -> bool:
+    """Tell whether the store's bytes are right; reads them where another time makes it doubtful."""
+    info = store.info(digest)
+    if info is None or info.intact is not False:
+        return info is not None
+    with explained("hashing", info.path):
+        return hash_file(info.path, digest.algorithm)[0] == digest
 
 
 def _refuse_lost(plan: UndoPlan) -> None:
