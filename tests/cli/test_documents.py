@@ -186,16 +186,19 @@ def test_the_bare_command_describes_the_keep(
 
 
 def test_the_bare_command_finds_other_caches_and_what_is_there_twice(
-    modelkeep: Modelkeep, pulled: Result, keep_dir: Path, isolated: Path
+    modelkeep: Modelkeep, hub: Hub, keep_dir: Path, isolated: Path
 ) -> None:
+    weights = bytes(2 << 20)
+    hub.repo("org/model").commit({"config.json": b"{}", "model.safetensors": weights})
+    assert modelkeep("pull", "org/model").code == 0
     usual = isolated / ".cache/huggingface/hub"
     shutil.copytree(keep_dir / "hub", usual, symlinks=True)
     found = modelkeep("--format", "json").document["caches"]
     (cache,) = (cache for cache in found if cache["dir"] == str(usual))
     assert cache == {
-        "dir": str(usual), "owner": usual.owner(), "uid": os.geteuid(), "repos": 1, "bytes": SIZE,
-        "bytes_duplicate": SIZE, "needs_root": False, "bytes_shared": 0, "found_by": "this shell",
-        "shares": True,
+        "dir": str(usual), "owner": usual.owner(), "uid": os.geteuid(), "repos": 1,
+        "bytes": len(weights) + 2, "bytes_duplicate": len(weights),
+        "needs_root": False, "bytes_shared": 0, "found_by": "this shell", "shares": True,
     }  # fmt: skip
 
 

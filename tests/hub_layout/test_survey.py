@@ -23,6 +23,7 @@ from tests.fs.test_answering import dead_mount
 
 STRANGER = 4242
 COMMIT = "c" * 40
+MIB = 1 << 20
 
 
 def write(cache: Path, repo: str, *contents: bytes) -> list[Path]:
@@ -69,33 +70,44 @@ def test_what_is_no_cache_is_left_out(tmp_path: Path) -> None:
 
 
 def test_the_smaller_of_two_caches_holds_the_duplicates(tmp_path: Path, unread: None) -> None:
-    write(tmp_path / "large", "a", b"shared", b"large alone")
-    write(tmp_path / "small", "b", b"shared", b"small")
+    write(tmp_path / "large", "a", b"shared" * MIB, b"large alone")
+    write(tmp_path / "small", "b", b"shared" * MIB, b"small")
     found = look(tmp_path / "small", tmp_path / "large")
-    assert numbers(found) == {"small": (1, 11, 6, 0), "large": (1, 17, 0, 0)}
-    assert found.bytes == 28
+    assert numbers(found) == {
+        "small": (1, 6 * MIB + 5, 6 * MIB, 0),
+        "large": (1, 6 * MIB + 11, 0, 0),
+    }
+    assert found.bytes == 12 * MIB + 16
     assert [cache.shares for cache in found.caches] == [True, True]
 
 
+def test_small_files_stay_copies_and_are_no_duplicates(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write(tmp_path / name, "a", b"configuration")
+    found = look(tmp_path / "one", tmp_path / "two")
+    assert numbers(found) == {"one": (1, 13, 0, 0), "two": (1, 13, 0, 0)}
+    assert [cache.shares for cache in found.caches] == [False, False]
+
+
 def test_two_repos_of_one_cache_hold_duplicates(tmp_path: Path) -> None:
-    write(tmp_path / "cache", "a", b"shared")
-    write(tmp_path / "cache", "b", b"shared")
-    assert numbers(look(tmp_path / "cache")) == {"cache": (2, 12, 6, 0)}
+    write(tmp_path / "cache", "a", b"shared" * MIB)
+    write(tmp_path / "cache", "b", b"shared" * MIB)
+    assert numbers(look(tmp_path / "cache")) == {"cache": (2, 12 * MIB, 6 * MIB, 0)}
 
 
 def test_what_the_store_has_is_a_duplicate_until_it_is_its_inode(
     tmp_path: Path, keep: Keep
 ) -> None:
     store = keep.store
-    (blob,) = write(tmp_path / "cache", "a", b"weights")
-    assert numbers(look(tmp_path / "cache", store=store))["cache"] == (1, 7, 0, 0)
+    (blob,) = write(tmp_path / "cache", "a", b"weights" * MIB)
+    assert numbers(look(tmp_path / "cache", store=store))["cache"] == (1, 7 * MIB, 0, 0)
     assert take(store, blob, Digest("sha256", blob.name)).outcome is Outcome.TAKEN
-    assert numbers(look(tmp_path / "cache", store=store))["cache"] == (1, 7, 0, 7)
+    assert numbers(look(tmp_path / "cache", store=store))["cache"] == (1, 7 * MIB, 0, 7 * MIB)
     data = blob.read_bytes()
     blob.unlink()
     blob.write_bytes(data)
     (cache,) = look(tmp_path / "cache", store=store).caches
-    assert (cache.bytes_duplicate, cache.shares) == (7, True)
+    assert (cache.bytes_duplicate, cache.shares) == (7 * MIB, True)
 
 
 def test_an_inode_counts_once_whatever_leads_to_it(tmp_path: Path) -> None:
@@ -121,18 +133,19 @@ def test_a_cache_that_is_mounted_twice_counts_once(tmp_path: Path) -> None:
 
 
 def test_files_of_snapshots_without_links_count(tmp_path: Path) -> None:
-    write(tmp_path / "linked", "a", b"weights")
+    weights = b"weights" * MIB
+    write(tmp_path / "linked", "a", weights)
     top = tmp_path / "plain/models--org--a"
     (top / "snapshots" / COMMIT / "deep").mkdir(parents=True)
     (top / "trees").mkdir()
-    (top / "snapshots" / COMMIT / "deep/model.bin").write_bytes(b"weights")
+    (top / "snapshots" / COMMIT / "deep/model.bin").write_bytes(weights)
     (top / "snapshots" / COMMIT / "unknown").write_bytes(b"?")
-    digest = Digest("sha256", sha256(b"weights").hexdigest())
-    note = tree.dump([TreeFile("deep/model.bin", 7, digest, "0" * 40)])
+    digest = Digest("sha256", sha256(weights).hexdigest())
+    note = tree.dump([TreeFile("deep/model.bin", len(weights), digest, "0" * 40)])
     (top / f"trees/{COMMIT}.json").write_bytes(note)
     found = numbers(look(tmp_path / "linked", tmp_path / "plain"))
-    assert found["plain"] == (1, 8, 0, 0)  # the larger one
-    assert found["linked"] == (1, 7, 7, 0)
+    assert found["plain"] == (1, 7 * MIB + 1, 0, 0)  # the larger one
+    assert found["linked"] == (1, 7 * MIB, 7 * MIB, 0)
 
 
 def test_names_that_are_no_checksums_and_other_sizes_are_no_duplicates(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from modelkeep.fs import accounts
 from modelkeep.fs.answering import Patience, ask
 from modelkeep.fs.folders import entries, walk
+from modelkeep.fs.links import COPY_BELOW
 from modelkeep.fs.reading import read_small
 from modelkeep.hub import tree
 from modelkeep.hub.repo import Repo, is_commit
@@ -30,8 +31,9 @@ class CacheSurvey:
     """A stock cache. Sizes are bytes of content; each inode counts once.
 
     Of `bytes`, `bytes_duplicate` is what the keep, another cache or another repo of this one holds
-    in a file of its own, so that sharing would give it back; `bytes_shared` shares its inode with
-    one of those already. Of two caches with the same content, the larger one counts as its owner.
+    in a file of its own, so that sharing would give it back, which small files never are;
+    `bytes_shared` shares its inode with one of those already. Of two caches with the same content,
+    the larger one counts as its owner.
     `needs_root` is True where this caller cannot read all of it; the numbers then cover the rest.
     `shares` tells that adopting it has a part in what would be given back.
     """
@@ -189,7 +191,7 @@ def _compare(found: list[_Contents], store: Store | None) -> tuple[CacheSurvey, 
                 holders = owners[name, size] = {stored: -1} if stored else {}
             if inode in holders:
                 shared[index] += size
-            elif holders:
+            elif holders and size >= COPY_BELOW:  # smaller ones stay copies
                 duplicate[index] += size
                 sharing |= {index, *holders.values()}
             holders.setdefault(inode, index)
