@@ -85,6 +85,17 @@ def test_from_another_cache(modelkeep: Modelkeep, blob: Path, keep_dir: Path) ->
     assert "backup" in result.out
 
 
+def test_what_cannot_be_read_is_not_called_bad(modelkeep: Modelkeep, keep_dir: Path) -> None:
+    assert modelkeep("init").code == 0
+    blobs = keep_dir / "hub/models--org--odd/blobs"
+    blobs.mkdir(parents=True)
+    (blobs / "etag-of-a-mirror").touch()
+    found = modelkeep("verify")
+    assert found.code == 1
+    assert ": 1 unread" in found.out
+    assert "bad" not in found.out
+
+
 def test_a_cache_needs_no_keep(modelkeep: Modelkeep, blob: Path, keep_dir: Path) -> None:
     cache = keep_dir.parent / "cache"
     subprocess.run(["cp", "-a", keep_dir / "hub", cache], check=True)

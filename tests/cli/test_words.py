@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -163,6 +164,18 @@ def test_ctrl_c_says_one_line_and_a_second_pull_goes_on(
     assert "Traceback" not in err
     hub.clear_faults()
     assert modelkeep("pull", "org/tiny").code == 0
+
+
+def test_a_keep_without_repos_is_empty_only_where_the_store_is(
+    modelkeep: Modelkeep, tiny_repo: Repository, keep_dir: Path
+) -> None:
+    assert modelkeep("init").code == 0
+    assert "the keep is empty" in modelkeep("ls").err
+    assert modelkeep("pull", "org/tiny").code == 0
+    shutil.rmtree(keep_dir / "hub/models--org--tiny")
+    said = modelkeep("ls").err
+    assert "is empty" not in said
+    assert "the store holds" in said
 
 
 @pytest.mark.parametrize("module", ["modelkeep.cli.output", "click"])

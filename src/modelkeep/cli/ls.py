@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from modelkeep.cli import human
 from modelkeep.cli.listed import COLUMNS, RIGHT, SPARE, full_name, row, totals
 from modelkeep.cli.options import REPO, Command, Invocation
 from modelkeep.cli.table import Table
@@ -47,5 +48,11 @@ def command(invocation: Invocation, patterns: tuple[str, ...]) -> int:
     if patterns:
         invocation.output.remark("nothing matches; see everything: modelkeep ls")
         return 1
+    if found.store.bytes:
+        held = human.size(found.store.bytes)
+        invocation.output.remark(
+            f"no repo, but the store holds {held}; what nothing uses goes: modelkeep gc"
+        )
+        return 0
     invocation.output.remark("the keep is empty; get something: modelkeep pull org/name")
     return 0

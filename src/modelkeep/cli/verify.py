@@ -171,8 +171,10 @@ def _lines(found: VerifyReport, dry_run: bool) -> list[str]:
         for mended in found.repairs
     ]
     lines += [f"repaired {digest}" for digest in found.repaired if digest not in told]
-    bad_files = len(found.corrupt) + len(found.missing) + len(found.unverifiable)
-    verdict = "all intact" if found.ok else f"{human.counted(bad_files, 'file')} bad"
+    bad_files, unread = len(found.corrupt) + len(found.missing), len(found.unverifiable)
+    verdicts = [f"{human.counted(bad_files, 'file')} bad"] if bad_files else []
+    verdicts += [f"{unread:,} unread"] if unread else []
+    verdict = ", ".join(verdicts) or "all intact"
     if found.interrupted:
         verdict = f"stopped; so far {verdict}"
     how = f"{human.size(found.bytes)} in {human.duration(found.seconds)}{rate}"
