@@ -46,6 +46,11 @@ def test_alone_it_finds_nothing_in_a_keep_in_use(modelkeep: Modelkeep, two: Keep
     assert "nothing to remove; for what more could go: modelkeep gc --all --dry-run" in result.err
 
 
+def test_with_nothing_to_remove_all_is_not_advised_again(modelkeep: Modelkeep, two: Keep) -> None:
+    assert modelkeep("gc", "--all", "--yes").code == 0
+    assert modelkeep("gc", "--all").err == "nothing to remove\n"
+
+
 def test_the_document(modelkeep: Modelkeep, two: Keep) -> None:
     planned = modelkeep("gc", "--match", "bert-*", "--dry-run", "--format", "json").document
     assert set(planned) == {

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from huggingface_hub import scan_cache_dir, snapshot_download
 
-from modelkeep.errors import NotFoundError, UsageError
+from modelkeep.errors import BusyError, NotFoundError, UsageError
+from modelkeep.hub.removal.remove import preview
 from modelkeep.keep import Keep
 from modelkeep.store.digest import Digest, hash_bytes
 from modelkeep.store.store import Store
@@ -88,6 +89,44 @@ def test_what_another_repo_uses_stays(keep: Keep, pair: tuple[Repository, Reposi
         keep.plan_removal(one.id)
 
 
+def test_what_another_repo_of_the_keep_uses_is_kept_and_not_pending(
+    keep: Keep, pair: tuple[Repository, Repository]
+) -> None:
+    plan = keep.plan_removal(pair[0].id)
+    weights = str(hash_bytes(SHARED, "sha256"))
+    for removal in (preview(plan), keep.remove(plan)):
+        assert [kept.name for kept in removal.kept] == [weights]
+        assert removal.bytes_pending == 0
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_the_revision_that_is_in_use_is_the_one_named(
+    which: int, keep: Keep, tiny_repo: Repository
+) -> None:
+    keep.pull(tiny_repo.id)
+    tiny_repo.commit({"new.bin": SHARED}, update=True)
+    keep.pull(tiny_repo.id)
+    commits = sorted(tiny_repo.commits)
+    digests = [file.digest for file in held_by(keep, tiny_repo.id, commits[which]).files]
+    keep.store.leases.take(f"org/tiny@{commits[which]}", digests)
+    with pytest.raises(BusyError, match=f"org/tiny@{commits[which][:12]}` is in use"):
+        keep.plan_removal(tiny_repo.id)
+
+
+def test_what_a_client_is_downloading_is_not_removed(keep: Keep, tiny_repo: Repository) -> None:
+    keep.pull(tiny_repo.id)
+    blobs = keep.hub.folder(held_by(keep, tiny_repo.id).repo) / "blobs"
+    unfinished = blobs / "etag.01234567.incomplete"
+    plan = keep.plan_removal(tiny_repo.id)
+    unfinished.write_bytes(b"half")
+    for act in (lambda: keep.plan_removal(tiny_repo.id), lambda: keep.remove(plan)):
+        with pytest.raises(BusyError, match="a client may be downloading `org/tiny`"):
+            act()
+    unfinished.unlink()
+    keep.remove(plan)
+    assert keep.list().repos == ()
+
+
 def test_what_a_lease_on_another_repo_holds_is_not_promised(
     keep: Keep, pair: tuple[Repository, Repository]
 ) -> None:
@@ -142,6 +181,7 @@ def test_a_linked_cache_keeps_its_own(
 
     removals = [keep.remove(keep.plan_removal(repo.id)) for repo in pair]
 
+    assert removals[0].bytes_pending < len(SHARED)  # the other repo of the keep has it, too
     assert removals[1].bytes_pending >= len(SHARED)
     assert removals[1].kept[0].reason.startswith("used by")
     for repo in pair:

@@ -104,7 +104,9 @@ def test_where_uses_are_not_recorded_nothing_goes_by_itself(two: Keep) -> None:
     assert there(keep) == ["org/new", "org/old"]
 
     plan = keep.plan_collection(free=1)  # by hand it goes, and the plan says what is not known
-    assert plan.notes == ("keep.toml says that uses are not recorded: last used may be wrong",)
+    assert plan.notes[0] == "keep.toml says that uses are not recorded: last used may be wrong"
+    assert "without `modelkeep exec` record no use" in plan.notes[1]
+    assert keep.plan_collection(everything=True).notes == plan.notes[:1]
     keep.collect(plan)
     assert there(keep) == ["org/new"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from modelkeep.keep import Keep
 from modelkeep.store.digest import hash_bytes
 from modelkeep.store.leases import Kind
 from tests import forks
+from tests.filesystems import as_user, public_directory
 from tests.hub import Hub, Repository
 from tests.keeping import held_by, loaded
 from tests.later import Later
@@ -195,6 +197,25 @@ def test_what_a_client_is_downloading_stays(three: Keep) -> None:
     removal = collect(three, everything=True)
     assert there(three) == ["org/two"]
     assert "a client may be downloading it" in {item.reason for item in removal.kept}
+
+
+def test_a_repo_that_may_not_be_removed_stays_and_the_others_go(hub: Hub) -> None:
+    with public_directory() as folder:
+        keep = Keep.create(folder / "keep")
+        for name in ("org/another", "org/mine", "org/other"):
+            hub.repo(name).commit({"config.json": name.encode()})
+            keep.pull(name)
+        theirs = keep.hub.folder(held_by(keep, "org/another").repo)
+        subprocess.run(["chown", "-R", "4242:4242", keep.directory], check=True)
+        subprocess.run(["chown", "-R", "0:0", theirs], check=True)
+        keep.plan_collection(everything=True)  # so that all is imported
+
+        removal = as_user(4242, lambda: collect(Keep.open(keep.directory), everything=True))
+
+        assert there(keep) == ["org/another"]
+        (kept,) = (item for item in removal.kept if item.name.startswith("org/another@"))
+        assert "permission denied" in kept.reason
+        assert kept.name not in {item.name for item in removal.remove}
 
 
 def test_a_linked_cache_keeps_its_own(three: Keep, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import click
 from modelkeep.cli import human
 from modelkeep.cli.document import fields
 from modelkeep.cli.options import AGE, SIZE, Command, Invocation
-from modelkeep.cli.removed import ask, conclusion, kept_lines, planned
+from modelkeep.cli.removed import ask, conclusion, foreseen, kept_lines, planned
 from modelkeep.cli.table import Table
 from modelkeep.hub.removal.collect import CollectionPlan, preview
 from modelkeep.hub.removal.remove import Removal
@@ -68,15 +68,23 @@ def command(
     )
     if dry_run or not plan.remove:
         found = preview(plan)
-        _show(invocation, plan, found if dry_run else replace(found, dry_run=False), whole=True)
+        found = found if dry_run else replace(found, dry_run=False)
+        _show(invocation, plan, found, whole=True, everything=everything)
         return
     ask(invocation, plan.remove, plan.bytes_planned)
     with invocation.output.progress("gc") as progress:
         removal = keep.collect(plan, progress)
-    _show(invocation, plan, removal, whole=invocation.yes)
+    _show(invocation, plan, removal, whole=invocation.yes, everything=everything)
 
 
-def _show(invocation: Invocation, plan: CollectionPlan, removal: Removal, *, whole: bool) -> None:
+def _show(
+    invocation: Invocation,
+    plan: CollectionPlan,
+    removal: Removal,
+    *,
+    whole: bool,
+    everything: bool,
+) -> None:
     """Show what became of a plan; `whole` unless a person has just seen the plan."""
     output = invocation.output
     blocks: list[str | Table] = [planned(removal.remove)] if whole and removal.remove else []
@@ -89,12 +97,9 @@ def _show(invocation: Invocation, plan: CollectionPlan, removal: Removal, *, who
     if plan.bytes_short:
         output.remark(f"{human.size(plan.bytes_short)} short of what was asked: the rest is kept")
     if not plan.remove:
-        output.remark("nothing to remove; for what more could go: modelkeep gc --all --dry-run")
+        more = "" if everything else "; for what more could go: modelkeep gc --all --dry-run"
+        output.remark("nothing to remove" + more)
     elif not removal.dry_run:
         output.remark(conclusion(removal.bytes_freed, removal.bytes_pending))
     else:
-        later = removal.bytes_pending
-        waiting = f", and {human.size(later)} when others let go" if later else ""
-        output.remark(
-            f"would give back {human.size(removal.bytes_planned)}{waiting}; nothing was changed"
-        )
+        output.remark(foreseen("give back", removal))

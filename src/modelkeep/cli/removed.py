@@ -8,10 +8,12 @@ from modelkeep.cli import human
 from modelkeep.cli.confirm import agree
 from modelkeep.cli.options import Invocation
 from modelkeep.cli.table import Table
-from modelkeep.hub.removal.remove import RemovedItem
+from modelkeep.hub.removal.remove import Removal, RemovedItem
+from modelkeep.store.digest import GIT_SHA1, SHA256
 from modelkeep.store.garbage import Kept
 
 _NAMED = 3
+_DIGESTS = (f"{SHA256}:", f"{GIT_SHA1}:")
 _KINDS = {
     "temporary": ("temporary file", "temporary files"),
     "trash": ("file in the trash", "files in the trash"),
@@ -51,9 +53,21 @@ def kept_lines(kept: Iterable[Kept]) -> Iterator[str]:
     by_reason: dict[str, list[str]] = {}
     for item in kept:
         by_reason.setdefault(item.reason, []).append(item.name)
-    for reason, names in by_reason.items():
+    for reason, found in by_reason.items():
+        names = [name for name in found if not name.startswith(_DIGESTS)]
+        if blobs := len(found) - len(names):
+            yield f"kept {_counted(blobs, 'blob')}: {reason}"
+        if not names:
+            continue
         more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
         yield f"kept {', '.join(map(human.revision, names[:_NAMED]))}{more}: {reason}"
+
+
+def foreseen(verb: str, removal: Removal) -> str:
+    """Say what a dry run found: what would come back, and what later."""
+    later = removal.bytes_pending
+    waiting = f", and {human.size(later)} when others let go" if later else ""
+    return f"would {verb} {human.size(removal.bytes_planned)}{waiting}; nothing was changed"
 
 
 def conclusion(bytes_freed: int, bytes_pending: int) -> str:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import click
 
-from modelkeep.cli import human
 from modelkeep.cli.document import fields
 from modelkeep.cli.options import REPO, Command, Invocation
-from modelkeep.cli.removed import ask, conclusion, kept_lines, planned
+from modelkeep.cli.removed import ask, conclusion, foreseen, kept_lines, planned
 from modelkeep.errors import BusyError
 from modelkeep.hub.removal.remove import Removal, preview
 
@@ -48,7 +47,6 @@ def _show(invocation: Invocation, removal: Removal) -> None:
         fields(removal), human=[planned(removal.remove), *kept_lines(removal.kept)]
     )
     if removal.dry_run:
-        size = human.size(removal.bytes_planned)
-        invocation.output.remark(f"would remove {size}; nothing was changed")
+        invocation.output.remark(foreseen("remove", removal))
     else:
         invocation.output.remark(conclusion(removal.bytes_freed, removal.bytes_pending))

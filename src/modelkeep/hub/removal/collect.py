@@ -6,8 +6,9 @@ as they do with `rm`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 from modelkeep.errors import AccessError, NotFoundError
 from modelkeep.fs.clock import now_ns
@@ -29,6 +30,8 @@ from modelkeep.times import utc_text
 
 # Revisions that go together: enough to read the references rarely, few enough to tell how it goes.
 _LOT = 256
+
+_UNSEEN = "loaders started without `modelkeep exec` record no use: what only they use looks unused"
 
 _Chosen = tuple[Repo, str | None]
 
@@ -100,7 +103,7 @@ def plan(
         bytes_planned=waste.bytes + lying + sum(each.bytes for each in chosen.evicted),
         bytes_pending=sum(each.bytes_later for each in chosen.evicted),
         bytes_short=chosen.short_of,
-        notes=tuple(notes),
+        notes=(*notes, *([_UNSEEN] if wish.goes_by_use and chosen.evicted else ())),
         made_at=stock.now_ns / 1e9,
         garbage=waste,
         litter=left,
@@ -127,11 +130,11 @@ def execute(
     freed = 0
     with ballast.dropped_where_full(store.layout):
         for leftover in plan.litter.files:
-            freed += _discarded(leftover, litter.remove_file(leftover), kept, progress)
+            freed += _discarded(leftover, partial(litter.remove_file, leftover), kept, progress)
         collected = garbage.execute(store, plan.garbage, progress=progress.advanced)
         for repo, leftover in plan.litter.blobs:
-            reason = litter.remove_blob(store, hub, repo, leftover)
-            freed += _discarded(leftover, reason, kept, progress)
+            discard = partial(litter.remove_blob, store, hub, repo, leftover)
+            freed += _discarded(leftover, discard, kept, progress)
         removals = list(_remove_revisions(store, hub, plan, kept, progress))
     staying = (*collected.kept, *kept, *(item for each in removals for item in each.kept))
     names = {item.name for item in staying}
@@ -166,9 +169,8 @@ def _remove_revisions(
         lot = going[start : start + _LOT]
         used = _in_use(store, hub, lot, plan.litter)
         kept += [Kept(_name(*each), why) for each, why in used.items()]
-        yield remove.execute(
-            store, hub, _planned(store, hub, [each for each in lot if each not in used])
-        )
+        chosen = _planned(store, hub, [each for each in lot if each not in used])
+        yield remove.execute(store, hub, chosen, past_refusals=True)
         for each in lot:
             progress.advanced(sizes.get(each, 0))
 
@@ -221,8 +223,14 @@ def _dead(found: Litter, now_ns: int) -> Litter:
     )
 
 
-def _discarded(leftover: Leftover, reason: str | None, kept: list[Kept], progress: Progress) -> int:
-    """Note what became of a leftover; return the bytes that came back."""
+def _discarded(
+    leftover: Leftover, discard: Callable[[], str | None], kept: list[Kept], progress: Progress
+) -> int:
+    """Discard a leftover, or note why it stays; return the bytes that came back."""
+    try:
+        reason = discard()
+    except AccessError as error:
+        reason = error.message
     progress.advanced(leftover.bytes)
     if reason is None:
         return leftover.bytes

@@ -54,6 +54,11 @@ class Wish:
         return self.older_than is not None or bool(self.patterns)
 
     @property
+    def goes_by_use(self) -> bool:
+        """True where it matters when a revision was last used."""
+        return any(each is not None for each in (self.keep_under, self.free, self.older_than))
+
+    @property
     def evicts(self) -> bool:
         """True where revisions may go at all."""
         has_goal = self.keep_under is not None or self.free is not None

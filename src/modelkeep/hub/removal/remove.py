@@ -7,12 +7,14 @@ stays, and the plan says so. What is leased or pinned stays whole.
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
-from modelkeep.errors import NotFoundError, UsageError
+from modelkeep.errors import AccessError, BusyError, NotFoundError, UsageError
+from modelkeep.fs.clock import now_ns
+from modelkeep.fs.folders import entries
 from modelkeep.fs.space import allocated_bytes, freed_by
 from modelkeep.fs.syncpoint import reach
 from modelkeep.hub import use
@@ -20,8 +22,9 @@ from modelkeep.hub.cache import HubCache
 from modelkeep.hub.held import not_here
 from modelkeep.hub.holds import hold_on
 from modelkeep.hub.removal.hide import give_up, hide, pointed, remove_folder
+from modelkeep.hub.removal.litter import why_busy
 from modelkeep.hub.repo import Repo
-from modelkeep.hub.scan import scan_all
+from modelkeep.hub.scan import INCOMPLETE, scan, scan_all
 from modelkeep.store.condemned import release
 from modelkeep.store.digest import Digest
 from modelkeep.store.garbage import Kept
@@ -66,14 +69,17 @@ class RemovalPlan:
 
     repos: tuple[RepoRemoval, ...]
     remove: tuple[RemovedItem, ...]
+    kept: tuple[Kept, ...]
     bytes_planned: int
+    bytes_pending: int
 
 
 @dataclass(frozen=True, slots=True)
 class Removal:
     """What a removal did, or with `dry_run` would do.
 
-    `bytes_freed` came back to the file system; `bytes_pending` will when other users let go.
+    `bytes_freed` came back to the file system; `bytes_pending` will when others let go: other
+    caches, and processes. What another repo of the keep uses is merely `kept`.
     """
 
     remove: tuple[RemovedItem, ...]
@@ -94,7 +100,7 @@ def plan(store: Store, hub: HubCache, targets: Iterable[tuple[Repo, str | None]]
     for repo, revision in targets:
         chosen.setdefault(repo, set()).update(_chosen(hub, repo, revision))
     repos = tuple(_of_repo(store, hub, repo, commits) for repo, commits in chosen.items())
-    freeable = _freeable(store, hub, repos)
+    freeable, staying = _freeable(store, hub, repos)
     uses = _uses(store, hub, chosen)
     items, counted = [], set[str]()
     for part in repos:
@@ -110,56 +116,81 @@ def plan(store: Store, hub: HubCache, targets: Iterable[tuple[Repo, str | None]]
                 )
             )
             counted |= names
-    return RemovalPlan(repos, tuple(items), sum(freeable.values()))
+    return RemovalPlan(
+        repos,
+        tuple(items),
+        tuple(Kept(str(digest), reason) for digest, reason in staying.items()),
+        sum(freeable.values()),
+        _pending(store, hub, staying, besides=repos),
+    )
 
 
 def preview(plan: RemovalPlan) -> Removal:
     """Return what `execute` would do, as far as can be told without doing it."""
-    return Removal(plan.remove, (), plan.bytes_planned, 0, 0, dry_run=True)
+    return Removal(plan.remove, plan.kept, plan.bytes_planned, 0, plan.bytes_pending, dry_run=True)
 
 
 def require_unheld(store: Store, hub: HubCache, plan: RemovalPlan) -> None:
-    """Raise BusyError, which says who holds it and how to end that, if anything is held."""
+    """Raise BusyError, which says who uses it and how to end that, if anything is in use."""
     leases = store.leases.look()
     for part in plan.repos:
-        digests = frozenset(filter(None, map(Digest.from_etag, part.blobs)))
         for commit in part.commits or ("",):  # a folder without snapshots may be pinned, too
+            if hold := hold_on(hub, leases, part.repo, commit):
+                raise hold.busy(f"{part.repo}@{commit[:12]}" if commit else str(part.repo))
+        # A revision on its way here may be going to use what goes with these.
+        digests = frozenset(filter(None, map(Digest.from_etag, part.blobs)))
+        for commit in part.commits:
             if hold := hold_on(hub, leases, part.repo, commit, digests):
-                raise hold.busy(f"{part.repo}@{commit[:12]}")
+                raise hold.busy(str(part.repo))
+        scanned = scan(hub, part.repo)
+        if scanned.unfinished and why_busy(hub, scanned, now_ns(store.layout.tmp)):
+            raise BusyError(
+                f"a client may be downloading `{part.repo}`",
+                hint="wait until it has ended; what one that was stopped has left goes with"
+                f" rm {quote(str(hub.folder(part.repo) / 'blobs'))}/*{INCOMPLETE}",
+            )
 
 
-def execute(store: Store, hub: HubCache, plan: RemovalPlan) -> Removal:
+def execute(
+    store: Store, hub: HubCache, plan: RemovalPlan, *, past_refusals: bool = False
+) -> Removal:
     """Carry a plan out: refs and snapshots first, then each blob, here and in the store.
 
-    What is held by now stays, and is told among what was kept. A crash leaves what is not yet
+    What is held by now stays, and is told among what was kept; with `past_refusals` so is what the
+    caller may not remove, instead of an AccessError. A crash leaves what is not yet
     removed whole and loadable by commit, or no longer visible. Removing the whole repo finishes the
     work.
     """
     kept = []
     going = []
     for part in plan.repos:
-        if reason := hide(store, hub, part.repo, part.commits, part.refs):
+        try:
+            reason = hide(store, hub, part.repo, part.commits, part.refs)
+        except AccessError as error:
+            if not past_refusals:
+                raise
+            reason = error.message
+        if reason:
             kept += [Kept(name, reason) for name in part.names]
         else:
             going.append(part)
-    freed = pending = 0
+    freed = 0
     for part in going:
         freed += give_up(store, hub, part.repo, part.blobs)
     references = ReferenceIndex(store.roots)
-    reasons: Counter[str] = Counter()
+    staying: dict[Digest, str] = {}
     for digest in filter(None, map(Digest.from_etag, _names(going))):
-        stored = _status(store.path(digest))
         released = release(store, digest, references)
         reach("remove:released")
         freed += released.bytes_freed
-        if released.kept and stored:
-            pending += allocated_bytes(stored)
-            reasons[released.kept] += 1
+        if released.kept and store.has(digest):
+            staying[digest] = released.kept
+    pending = _pending(store, hub, staying)
     for part in going:
         if part.whole_repo:
             # Last: as long as it stands, the same command finds what is left to do.
             remove_folder(store, hub, part.repo)
-    kept += [Kept(f"{count} blob(s)", reason) for reason, count in reasons.most_common()]
+    kept += [Kept(str(digest), reason) for digest, reason in staying.items()]
     gone = {name for part in going for name in part.names}
     return Removal(
         remove=tuple(item for item in plan.remove if item.name in gone),
@@ -213,15 +244,20 @@ def _names(repos: Iterable[RepoRemoval]) -> list[str]:
     return sorted({name for part in repos for name in part.blobs})
 
 
-def _freeable(store: Store, hub: HubCache, repos: Iterable[RepoRemoval]) -> dict[str, int]:
-    """Return what the disk gets back for each blob that goes."""
+def _freeable(
+    store: Store, hub: HubCache, repos: Iterable[RepoRemoval]
+) -> tuple[dict[str, int], dict[Digest, str]]:
+    """Return what the disk gets back for each blob that goes, and why contents stay in the store.
+
+    A name in the hub that is an inode of its own goes in any case.
+    """
     going: dict[str, list[Path]] = {}
     for part in repos:
         for name in part.blobs:
             going.setdefault(name, []).append(hub.folder(part.repo) / "blobs" / name)
     references = ReferenceIndex(store.roots)
     leases = store.leases.look()
-    sizes = {}
+    sizes, staying = dict[str, int](), dict[Digest, str]()
     for name, paths in going.items():
         here = list(filter(None, map(_status, paths)))
         digest = Digest.from_etag(name)
@@ -229,15 +265,39 @@ def _freeable(store: Store, hub: HubCache, repos: Iterable[RepoRemoval]) -> dict
         if digest is None:
             continue
         blob = store.path(digest)
-        if references.alive(digest, blob, besides=paths) or leases.protects(digest):
-            continue
         stored = _status(blob)
         if stored is None:
             continue
-        shared = sum(os.path.samestat(status, stored) for status in here)
-        if stored.st_nlink <= 1 + shared:
+        others = stored.st_nlink - 1 - sum(os.path.samestat(status, stored) for status in here)
+        if reference := references.alive(digest, blob, besides=paths):
+            staying[digest] = f"used by {reference.file.parent}"
+        elif reason := leases.protects(digest):
+            staying[digest] = reason
+        elif others > 0:
+            staying[digest] = f"linked from {others} other place(s)"
+        else:
             sizes[name] += allocated_bytes(stored)
-    return sizes
+    return sizes, staying
+
+
+def _pending(
+    store: Store,
+    hub: HubCache,
+    staying: Iterable[Digest],
+    *,
+    besides: Iterable[RepoRemoval] = (),
+) -> int:
+    """Return the bytes of contents that stay, but for those that the keep's own repos have."""
+    staying = set(staying)
+    if not staying:
+        return 0
+    going = {part.repo: set(part.blobs) for part in besides}
+    own = set[str]()
+    for repo in hub.repos():
+        names = {entry.name for entry in entries(f"{hub.directory}/{repo.folder}/blobs")}
+        own |= names - going.get(repo, set())
+    others = (_status(store.path(digest)) for digest in staying if digest.etag not in own)
+    return sum(allocated_bytes(status) for status in others if status)
 
 
 def _all_blobs(store: Store, hub: HubCache, repo: Repo) -> frozenset[str]:
