@@ -320,4 +320,5 @@ def test_a_cache_on_another_mount_takes_no_space(keep: Keep, a: Path, tmp_path: 
         assert any("EXDEV" in left.reason for left in adopted.skipped)
         assert adopted.journal is None
         assert not list(keep.store.blobs())
+        assert [root.id for root in keep.store.roots] == ["hub"]
         assert picture(mounted) == before

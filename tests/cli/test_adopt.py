@@ -171,3 +171,27 @@ def test_somebody_elses_cache_is_refused(modelkeep: Modelkeep) -> None:
         assert done.code == 1
         assert "belongs to a uid" in done.err
         assert as_user(4242, lambda: cache.stat().st_uid) == 4242
+
+
+def test_a_declined_adoption_makes_no_keep(
+    modelkeep: Modelkeep, keep_dir: Path, cache: Path
+) -> None:
+    assert modelkeep("adopt", cache).code == 2
+
+    assert not keep_dir.exists()
+
+
+def test_what_was_done_before_a_failure_is_told(
+    modelkeep: Modelkeep, keep: Path, cache: Path, tmp_path: Path
+) -> None:
+    other = write(tmp_path / "other", Revision("org/other", {"a.bin": WEIGHTS}))
+    download = other / "models--org--other/blobs" / f"{'0' * 64}.incomplete"
+    download.write_text("half")
+
+    done = modelkeep("adopt", cache, other, "--merge", "--yes", "--format", "json")
+
+    assert done.code == 3
+    (one,) = done.document["caches"]
+    assert one["cache"] == str(cache)
+    assert done.document["error"]["exit_code"] == 3
+    assert "downloading" in done.err

@@ -12,6 +12,7 @@ import click
 
 from modelkeep.cli import human
 from modelkeep.cli.confirm import agree
+from modelkeep.cli.document import error as error_document
 from modelkeep.cli.document import plain
 from modelkeep.cli.options import Command, Invocation
 from modelkeep.errors import ModelkeepError, NotFoundError, UsageError
@@ -76,6 +77,7 @@ def _adopt(
 ) -> int:
     plans = keep.plan_adoption(caches, merge=merge, share=share)
     expected = [preview(plan) for plan in plans]
+    failed: ModelkeepError | None = None
     if dry_run:
         done = expected
     else:
@@ -94,11 +96,14 @@ def _adopt(
             try:
                 for plan in plans:
                     done.append(keep.adopt(plan, progress))
-            except (ModelkeepError, KeyboardInterrupt):
-                if done:
-                    _say(invocation, keep, caches, done, dry_run)
-                raise
-    _say(invocation, keep, caches, done, dry_run)
+            except ModelkeepError as error:
+                if not done:
+                    raise
+                failed = error
+    _say(invocation, keep, caches, done, dry_run, failed)
+    if failed:
+        invocation.output.complain(failed.message, failed.hint)
+        return failed.exit_code
     return 1 if any(one.corrupt for one in done) else 0
 
 
@@ -108,9 +113,13 @@ def _say(
     caches: Sequence[Path],
     done: Sequence[Adopted],
     dry_run: bool,
+    failed: ModelkeepError | None,
 ) -> None:
+    document = _adoption(done, dry_run)
+    if failed:
+        document["error"] = error_document(failed, failed.exit_code)
     invocation.output.emit(
-        _adoption(done, dry_run),
+        document,
         human=[line for one in done for line in _lines(one)] or [_linked(keep, caches)],
         quiet=[str(one.journal) for one in done if one.journal],
     )
@@ -187,6 +196,8 @@ def _lines(one: Adopted) -> list[str]:
         for left in several
     ]
     did = ("would merge" if one.merge else "would share") if one.dry_run else "adopted"
+    if not one.dry_run and not one.bytes_shared and not one.journal and one.skipped:
+        did = "nothing could be shared of"
     freed = "would come back" if one.dry_run else "given back"
     lines.append(
         f"{did} {one.cache}: {_what(one)}; {human.size(one.bytes_shared)} shared,"

@@ -36,6 +36,7 @@ def share(store: Store, plan: Plan, upstream: str | None, progress: Progress) ->
         if not (plan.pending or mendable or journal):
             return replace(preview(plan), dry_run=False)
         root = store.roots.register(plan.cache)
+        used_before = root.paths()
         new = journal is None
         progress.started(len(plan.pending), total(plan.pending))
         journal = journal or Journal.begin(store, plan.cache, merge=False)
@@ -47,6 +48,8 @@ def share(store: Store, plan: Plan, upstream: str | None, progress: Progress) ->
         mended = _mend(store, plan, root, journal, mendable)
         if new and not mended and not any(result.changed for result in results):
             shutil.rmtree(journal.folder)
+            if not used_before and not any(result.shared for result in results):
+                store.roots.forget(root)  # what it does not use it need not keep from being freed
         else:
             journal.note(FINISHED)
         return report(plan, results, mended, journal if journal.finished else None)
