@@ -245,10 +245,11 @@ class Keeping(World):
         bad = data.draw(st.sampled_from(sorted(map(digest, large(self.last_stored)))))
         flip(self.keep.store.path(bad), bit)
         report = self.keep.verify()
-        assert bad in {corrupt.digest for corrupt in report.corrupt}
+        assert bad in {*(corrupt.digest for corrupt in report.corrupt), *report.repaired}
         self.all_settled()
         info = self.keep.store.info(bad)
         assert info is not None
+        assert info.intact == (bad in report.repaired)
         if info.intact:
             pass  # what a client had brought was good, and healed it
         elif repair and any(source.upstream for source in info.sources):

@@ -82,8 +82,12 @@ def test_a_keep_of_a_newer_format(modelkeep: Modelkeep, pulled: Result, keep_dir
     header = keep_dir / "store/STORE.json"
     header.chmod(0o644)
     header.write_text(json.dumps({**json.loads(header.read_text()), "format": 99}))
-    for command in (["ls"], ["pull", "org/tiny"], ["rm", "org/tiny", "--yes"], []):
+    for command in (["ls"], ["pull", "org/tiny"], ["rm", "org/tiny", "--yes"]):
         fails(modelkeep(*command), 2, "99")
+    bare = modelkeep()
+    assert bare.code == 2
+    assert "99" in bare.err
+    assert "modelkeep doctor" in bare.out
 
 
 def test_no_keep_at_all(modelkeep: Modelkeep) -> None:

@@ -138,12 +138,14 @@ def _take_away(path: Path, mark: Mark) -> int:
         except FileNotFoundError:
             return 0  # another removal was quicker
         reach("remove:taken")
+        freed = 0
         if mark.holds():
-            freed = freed_by(doomed.lstat())
+            with suppress(FileNotFoundError):
+                freed = freed_by(doomed.lstat())
         else:
             # Whoever lost patience counts on the name; one that he has made anew stays.
-            durable.name_once(doomed, path)
-            freed = 0
+            with suppress(FileNotFoundError):  # another removal took the folder
+                durable.name_once(doomed, path)
     durable.remove(doomed)
     return freed
 
