@@ -5,6 +5,7 @@ Reads names, sizes and small side files; never the bytes of a model. Sizes are b
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -98,6 +99,8 @@ def listing(store: Store, hub: HubCache, repos: Iterable[Repo] | None = None) ->
     revisions = use.users(scans)
     referenced = store.roots.own_hub().paths()
     leases = store.leases.look()
+    stored = list(store.entries())
+    inodes = {entry.name: entry.inode() for entry in stored}
     listed = [
         _listed(
             store,
@@ -105,14 +108,14 @@ def listing(store: Store, hub: HubCache, repos: Iterable[Repo] | None = None) ->
             users,
             revisions,
             leases,
-            brought=sum(file.size for file in in_blobs(store, hub, scanned.repo, referenced)),
+            brought=_brought(store, hub, scanned, referenced, inodes),
             look=hub if wanted else None,
         )
         for scanned in scans
         if scanned.revisions and (wanted is None or scanned.repo in wanted)
     ]
     sizes = {name: size for scanned in scans for name, size in scanned.blobs.items()}
-    return Listing(tuple(listed), _totals(store, users, sizes), tuple(unseen))
+    return Listing(tuple(listed), _totals(stored, users, sizes), tuple(unseen))
 
 
 def _listed(
@@ -154,6 +157,21 @@ def _listed(
     )
 
 
+def _brought(
+    store: Store,
+    hub: HubCache,
+    scanned: ScannedRepo,
+    referenced: frozenset[str],
+    inodes: dict[str, int],
+) -> int:
+    """Return the bytes of unsettled blobs. What shares the store's inode is not looked at."""
+    prefix = f"{scanned.repo.folder}/blobs/"
+    for name, inode in scanned.inodes.items():
+        if inodes.get(name) != inode or prefix + name not in referenced:
+            return sum(file.size for file in in_blobs(store, hub, scanned.repo, referenced))
+    return 0
+
+
 def _revision(store: Store, repo: Repo, found: ScannedRevision, look: HubCache | None) -> Revision:
     damaged = None
     complete = found.complete
@@ -163,10 +181,12 @@ def _revision(store: Store, repo: Repo, found: ScannedRevision, look: HubCache |
     return Revision(found.commit, found.files, found.bytes, complete, damaged)
 
 
-def _totals(store: Store, users: Counter[str], sizes: dict[str, int]) -> StoreTotals:
+def _totals(
+    stored: Iterable[os.DirEntry[str]], users: Counter[str], sizes: dict[str, int]
+) -> StoreTotals:
     """Add the store up. Content that the hub names is as large as the hub says it is."""
     count = total = saved = 0
-    for entry in store.entries():
+    for entry in stored:
         size = sizes.get(entry.name)
         status = None
         if size is None or size >= COPY_BELOW:

@@ -41,7 +41,8 @@ class ScannedRevision:
 class ScannedRepo:
     """A repo as it lies on disk: refs, revisions, and the sizes of all its blobs by their names.
 
-    `unfinished` are the names under which clients, and we, are writing there or once did.
+    `unfinished` are the names under which clients, and we, are writing there or once did, `inodes`
+    those of everything that stands among the blobs, links themselves included.
     """
 
     repo: Repo
@@ -49,6 +50,7 @@ class ScannedRepo:
     revisions: tuple[ScannedRevision, ...]
     blobs: dict[str, int]
     unfinished: tuple[str, ...]
+    inodes: dict[str, int]
 
 
 def scan(hub: HubCache, repo: Repo) -> ScannedRepo:
@@ -86,10 +88,12 @@ def _scan(hub: HubCache, repo: Repo) -> ScannedRepo:
     noted: dict[str, int] = {}
     for note in notes.values():
         noted.update(note.values() if note else ())
-    blobs = {}
-    unfinished = []
+    blobs: dict[str, int] = {}
+    unfinished: list[str] = []
+    inodes: dict[str, int] = {}
     for entry in entries(f"{folder}/blobs"):
         name = entry.name
+        inodes[name] = entry.inode()
         # A link is looked at in any case: its payload may be gone.
         if name in noted and not entry.is_symlink():
             blobs[name] = noted[name]
@@ -103,7 +107,8 @@ def _scan(hub: HubCache, repo: Repo) -> ScannedRepo:
         _revision(f"{folder}/snapshots/{commit}", commit, notes[commit], blobs)
         for commit in commits
     ]
-    return ScannedRepo(repo, _refs(f"{folder}/refs"), tuple(revisions), blobs, tuple(unfinished))
+    refs = _refs(f"{folder}/refs")
+    return ScannedRepo(repo, refs, tuple(revisions), blobs, tuple(unfinished), inodes)
 
 
 def _refs(top: str) -> dict[str, str]:
