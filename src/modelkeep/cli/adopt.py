@@ -15,7 +15,7 @@ from modelkeep.cli.confirm import agree
 from modelkeep.cli.document import error as error_document
 from modelkeep.cli.document import plain
 from modelkeep.cli.options import Command, Invocation
-from modelkeep.errors import ModelkeepError, NotFoundError, UsageError
+from modelkeep.errors import AccessError, ModelkeepError, NotFoundError, UsageError
 from modelkeep.fs import accounts
 from modelkeep.hub.adopt.plan import Adopted, preview
 from modelkeep.hub.adopt.undo import Undone, undone
@@ -237,7 +237,16 @@ def _become_owner(invocation: Invocation, caches: Sequence[Path]) -> None:
             owners.add(cache.lstat().st_uid)
     if len(owners) != 1 or owners == {0}:
         return
-    user = accounts.become(owners.pop())
+    owner = owners.pop()
+    # What is imported later must still be readable: this program, and the Python that runs it.
+    closed = [path for path in (__file__, os.__file__) if not accounts.may_read(owner, path)]
+    if closed:
+        raise AccessError(
+            f"`{caches[0]}` belongs to uid {owner}, who cannot read this modelkeep",
+            hint="let that user run a modelkeep of his own, or install it outside of root's home",
+            path=closed[0],
+        )
+    user = accounts.become(owner)
     if user is None:
         raise NotFoundError(
             f"`{caches[0]}` belongs to a uid that this machine does not know",
