@@ -114,7 +114,7 @@ def test_refusals_are_told_in_the_same_words(filled_hub: Hub, tmp_path: Path) ->
         "no file": missing,
     }
     assert "`v9`" in told[NEWEST]["revision"][1]
-    assert "--type" in told[NEWEST]["dataset as model"][2]
+    assert "datasets/org/data" in told[NEWEST]["dataset as model"][2]
     for version in OLDER:
         assert told[version] == told[NEWEST]
 

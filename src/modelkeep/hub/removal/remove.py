@@ -142,7 +142,10 @@ def require_unheld(store: Store, hub: HubCache, plan: RemovalPlan) -> None:
         for commit in part.commits:
             if hold := hold_on(hub, leases, part.repo, commit, digests):
                 raise hold.busy(str(part.repo))
-        scanned = scan(hub, part.repo)
+        try:
+            scanned = scan(hub, part.repo)
+        except AccessError:
+            continue  # what is closed is kept, piece by piece
         if scanned.unfinished and why_busy(hub, scanned, now_ns(store.layout.tmp)):
             raise BusyError(
                 f"a client may be downloading `{part.repo}`",
