@@ -15,6 +15,7 @@ from shlex import quote
 from modelkeep.errors import AccessError, BusyError, NotFoundError, UsageError
 from modelkeep.fs.clock import now_ns
 from modelkeep.fs.folders import entries
+from modelkeep.fs.oserrors import explained
 from modelkeep.fs.space import allocated_bytes, freed_by
 from modelkeep.fs.syncpoint import reach
 from modelkeep.hub import use
@@ -297,7 +298,11 @@ def _pending(
     going = {part.repo: set(part.blobs) for part in besides}
     own = set[str]()
     for repo in hub.repos():
-        names = {entry.name for entry in entries(f"{hub.directory}/{repo.folder}/blobs")}
+        try:
+            with explained("looking at a repo", hub.folder(repo)):
+                names = {entry.name for entry in entries(f"{hub.directory}/{repo.folder}/blobs")}
+        except AccessError:
+            continue  # nobody can tell what a closed repo shares
         own |= names - going.get(repo, set())
     others = (_status(store.path(digest)) for digest in staying if digest.etag not in own)
     return sum(allocated_bytes(status) for status in others if status)
